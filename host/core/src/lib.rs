@@ -1,0 +1,7 @@
+//! Pure decisions of Palisade: no IO, no clock, no async.
+//!
+//! Controllers, agent, simulator and model checker call the same functions. A function here takes what was seen and the
+//! time, and returns what to do and why.
+
+pub mod fencing;
+pub mod time;
