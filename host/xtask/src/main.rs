@@ -1,2 +1,77 @@
-//! xtask.
-fn main() {}
+//! `cargo xtask`: every developer command of Palisade. Prepares what is missing and says what it does.
+
+mod check;
+mod controlplane;
+mod crds;
+mod demo;
+mod guests;
+mod shell;
+mod suite;
+mod tools;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer commands of Palisade", max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Break a node and watch it being fenced, proven dead and recovered.
+    #[command(disable_help_flag = true)]
+    Demo {
+        /// Options of the demo; `cargo xtask demo --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
+    /// Run everything: checks, unit tests, components, both back ends.
+    Test {
+        /// Only the steps whose name contains this text.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+    },
+    /// Formatting, lints, dependency policy, CRD drift.
+    Check,
+    /// Build all Wasm components into the guests folder of the target directory.
+    Guests,
+    /// Write `crds/` from the API types, or check that it is up to date.
+    Crds {
+        /// Fail on a difference instead of writing.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Start a real control plane (kube-apiserver, etcd, controller manager, scheduler) and print its kubeconfig.
+    Controlplane {
+        /// Options of the control plane program; `--help` after `--` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
+}
+
+fn main() -> std::process::ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let workspace = Workspace::locate()?;
+    match cli.command {
+        Command::Demo { options } => demo::run(&workspace, &options),
+        Command::Test { only } => suite::run(&workspace, only.as_deref()),
+        Command::Check => check::run(&workspace),
+        Command::Guests => guests::build(&workspace).map(drop),
+        Command::Crds { check } => crds::run(&workspace, check),
+        Command::Controlplane { options } => controlplane::run(&workspace, &options),
+    }
+}

@@ -1,0 +1,62 @@
+//! What a fresh machine lacks, installed from the package registries.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::shell;
+use crate::workspace::{Workspace, cargo};
+
+const WASM_TARGET: &str = "wasm32-unknown-unknown";
+const CARGO_DENY: &str = "0.20.2";
+
+/// Adds the Wasm target to the toolchain in use, also where rustup may not install by itself.
+pub fn wasm_target(workspace: &Workspace) -> anyhow::Result<()> {
+    let installed = shell::output(&mut shell::command(&workspace.root, "rustup", &["target", "list", "--installed"]))?;
+    if installed.lines().any(|target| target == WASM_TARGET) {
+        return Ok(());
+    }
+    shell::step(
+        "adding the Rust target wasm32-unknown-unknown (about 20 MB, once per toolchain)",
+        &mut shell::command(&workspace.root, "rustup", &["target", "add", WASM_TARGET]),
+    )
+}
+
+/// cargo-deny of the pinned version, built once per machine.
+pub fn cargo_deny(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let folder = workspace.cache.join(format!("cargo-deny-{CARGO_DENY}"));
+    let program = folder.join("bin/cargo-deny");
+    if !program.exists() {
+        let mut install = Command::new(cargo());
+        // A debug build checks a few hundred crates as fast as anyone notices, and compiles in a third of the time.
+        install
+            .args(["install", "cargo-deny", "--debug", "--locked", "--version", CARGO_DENY, "--root"])
+            .arg(&folder)
+            .env("CARGO_TARGET_DIR", folder.join("target"))
+            .current_dir(&workspace.cache);
+        shell::step("building cargo-deny (about 5 minutes, once per machine)", &mut install)?;
+        // Only the program is needed; its build folder is as large as ours.
+        std::fs::remove_dir_all(folder.join("target")).ok();
+    }
+    Ok(program)
+}
+
+/// kubectl, which the tests drive as a user would.
+pub fn kubectl(workspace: &Workspace) -> anyhow::Result<()> {
+    debian_package(workspace, "kubectl", "kubernetes-client")
+}
+
+fn debian_package(workspace: &Workspace, program: &str, package: &str) -> anyhow::Result<()> {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|paths| std::env::split_paths(&paths).any(|folder| folder.join(program).exists()));
+    if found {
+        return Ok(());
+    }
+    shell::step(
+        "refreshing Debian's package list",
+        &mut shell::command(&workspace.root, "apt-get", &["update", "-q"]),
+    )?;
+    shell::step(
+        &format!("installing {package} for {program}"),
+        &mut shell::command(&workspace.root, "apt-get", &["install", "-qy", "--no-install-recommends", package]),
+    )
+}
