@@ -27,7 +27,7 @@ pub fn build(workspace: &Workspace) -> anyhow::Result<PathBuf> {
             .args(["--target", "wasm32-unknown-unknown", "--crate-type", "cdylib"])
             .current_dir(&workspace.root);
         shell::run(&mut build).with_context(|| format!("building the component {package}"))?;
-        let built =
+        let linked =
             workspace.target.join("wasm32-unknown-unknown/guest").join(format!("{}.wasm", package.replace('-', "_")));
         let name = package.strip_prefix("remediator-").unwrap_or(package);
         let finished = guests.join(format!("{name}.wasm"));
