@@ -1,0 +1,364 @@
+//! Step 5: what a consistent read proves, and what contradicts it.
+
+use std::time::Duration;
+
+use super::promises::{jury, quorum};
+use super::{Baseline, Effect, Fencing, LeaseRead, NodeRead, Prover, RETRY, Refusal, Snapshot, Stage};
+use crate::fencing::proof::{Grade, Proof, ProofKind, grade_of};
+use crate::fencing::record::{BootId, FenceIntent, Terms};
+use crate::fencing::timing;
+use crate::time::Mono;
+
+/// A proof that may be made now or later.
+struct Candidate {
+    kind: ProofKind,
+    grade: Grade,
+    ready: Mono,
+    new_boot: Option<BootId>,
+    explanation: String,
+}
+
+impl Prover {
+    pub(super) fn conclude(&mut self, snapshot: &Snapshot, now: Mono) -> Vec<Effect> {
+        self.due = now + RETRY;
+        let Stage::Fencing(fencing) = &self.stage else { return vec![] };
+        let mut fencing = fencing.clone();
+
+        let Some(lease) = &snapshot.lease else {
+            return self.begin_again("the agent lease that carried the intent is gone", now);
+        };
+        if lease.uid != fencing.lease_uid {
+            return self.begin_again("the agent lease was deleted and made again", now);
+        }
+        if lease.intent.as_ref().is_none_or(|intent| intent.uid != fencing.intent.uid) {
+            return self.begin_again("the agent lease no longer carries this intent", now);
+        }
+        if let Some(sign) = self.sign_of_life_after_deadline(&fencing, snapshot) {
+            return self.contradict(&format!("{sign} after its right to live had run out"));
+        }
+        note_life(&mut fencing, snapshot);
+        if lease.record.as_ref().is_some_and(|record| {
+            record.boot_id == fencing.intent.boot_id && record.acknowledged.as_ref() == Some(&fencing.intent.uid)
+        }) {
+            fencing.acknowledged.get_or_insert(lease.first_seen);
+        }
+
+        let candidates = self.candidates(&fencing, snapshot, lease);
+        self.explain_refusals(&fencing, &candidates);
+        let good = candidates.iter().filter(|candidate| candidate.grade >= self.settings.require);
+        let Some(best) = good.min_by_key(|candidate| candidate.ready) else {
+            self.stage = Stage::Fencing(fencing);
+            return vec![];
+        };
+        // A decision at an instant rests on a read begun after it.
+        if snapshot.begun < best.ready {
+            self.due = self.due.min(best.ready);
+            self.stage = Stage::Fencing(fencing);
+            return vec![];
+        }
+        let proof = self.proof_of(&fencing, best, now);
+        self.prove(proof, fencing.baseline, now)
+    }
+
+    /// P1 for an intent of ours that this prover did not follow from its beginning.
+    pub(super) fn boot_changed_before_attach(
+        &mut self,
+        intent: FenceIntent,
+        node: &NodeRead,
+        lease: &LeaseRead,
+        now: Mono,
+    ) -> Vec<Effect> {
+        let from = lease.intent_first_seen.unwrap_or(now);
+        let fencing = Self::fencing_on(intent, lease, node, from, now);
+        let Some(candidate) = boot_changed(&fencing, Some(node), lease, now) else {
+            return self.begin_again("the boots of node and agent lease differ", now);
+        };
+        let proof = self.proof_of(&fencing, &candidate, now);
+        self.prove(proof, fencing.baseline, now)
+    }
+
+    fn prove(&mut self, proof: Proof, baseline: Baseline, now: Mono) -> Vec<Effect> {
+        self.refusal = None;
+        self.due = now + RETRY;
+        self.stage = Stage::Proven { proof: Box::new(proof.clone()), baseline };
+        vec![Effect::Proven(Box::new(proof))]
+    }
+
+    fn candidates(&self, fencing: &Fencing, snapshot: &Snapshot, lease: &LeaseRead) -> Vec<Candidate> {
+        // A later boot outranks everything: then nothing may be forced any more.
+        if let Some(changed) = boot_changed(fencing, snapshot.node.as_ref(), lease, snapshot.begun) {
+            return vec![changed];
+        }
+        let terms = &fencing.intent.terms;
+        let mut candidates = Vec::new();
+        if let Some(evidence) = &fencing.evidence {
+            candidates.push(Candidate {
+                kind: evidence.kind,
+                grade: evidence.grade,
+                ready: evidence.observed,
+                new_boot: None,
+                explanation: evidence.explanation.clone(),
+            });
+        }
+        if let Some(first_seen) = fencing.acknowledged {
+            let reset = terms.reset_bound();
+            candidates.push(Candidate {
+                kind: ProofKind::AgentAcknowledged,
+                grade: grade_of(terms),
+                ready: first_seen + reset + timing::margin(reset),
+                new_boot: None,
+                explanation: format!(
+                    "the agent acknowledged the intent and stopped feeding; {} reset the machine within {}",
+                    guard(terms),
+                    seconds(reset + timing::margin(reset))
+                ),
+            });
+        }
+        if self.lease_expires(fencing).is_ok() {
+            let deadline = self.deadline_of(fencing);
+            candidates.push(Candidate {
+                kind: ProofKind::LeaseExpired,
+                grade: grade_of(terms),
+                ready: deadline,
+                new_boot: None,
+                explanation: format!(
+                    "the right to live ran out: {} after the last version of the agent lease was first seen, and with {} nobody can have extended it; {} ended the boot",
+                    seconds(terms.life_bound()),
+                    if terms.jury.is_empty() { "the intent stored and no jury".to_owned() } else { fencing.promises.describe(terms) },
+                    guard(terms),
+                ),
+            });
+        }
+        candidates
+    }
+
+    /// Whether P3 is available at all, apart from time.
+    fn lease_expires(&self, fencing: &Fencing) -> Result<(), Refusal> {
+        let terms = &fencing.intent.terms;
+        let refuse = |why: String, unblocks: &str| {
+            Err(Refusal { what: "no proof by time (P3)".to_owned(), why, unblocks: unblocks.to_owned() })
+        };
+        let outside = "the agent acknowledges, the node comes back with a new boot, or a proof from outside (power off, machine gone, a person)";
+        if !terms.claims.self_fences {
+            return refuse("the agent did not claim to fence itself".to_owned(), outside);
+        }
+        if terms.claims.may_exempt {
+            return refuse("the node may exempt itself from fencing by its own diagnostics".to_owned(), outside);
+        }
+        if (jury(terms).len() as u64) < u64::from(terms.min_peers) {
+            return refuse(
+                "its jury is smaller than minPeersForRemediation, so it does not fence itself".to_owned(),
+                outside,
+            );
+        }
+        if terms.watchdog.is_none() {
+            match fencing.kubelet_after_agent {
+                Some(after) if after <= terms.time_to_live() => {}
+                Some(after) => {
+                    return refuse(
+                        format!(
+                            "the node has no watchdog, and its kubelet was heard {} after its agent: the agent may not have run any more to reboot it",
+                            seconds(after)
+                        ),
+                        outside,
+                    );
+                }
+                None => {
+                    return refuse(
+                        "the node has no watchdog, and it is not known whether its agent outlived its kubelet"
+                            .to_owned(),
+                        outside,
+                    );
+                }
+            }
+        }
+        self.extension_impossible(fencing)
+    }
+
+    /// Steps 3 and 4: nobody can extend the node's life any more.
+    pub(super) fn extension_impossible(&self, fencing: &Fencing) -> Result<(), Refusal> {
+        let terms = &fencing.intent.terms;
+        let refuse = |why: String, unblocks: &str| {
+            Err(Refusal { what: "no proof by time (P3)".to_owned(), why, unblocks: unblocks.to_owned() })
+        };
+        if jury(terms).is_empty() {
+            if terms.claims.self_fences && terms.min_peers == 0 {
+                return Ok(());
+            }
+            return refuse("the agent has no jury".to_owned(), "another proof");
+        }
+        if fencing.promises.majority().is_some() {
+            return Ok(());
+        }
+        refuse(
+            fencing.promises.describe(terms),
+            &format!("promises of {} jurors, asked within a short time of each other", quorum(jury(terms).len())),
+        )
+    }
+
+    /// `D`, never earlier than the user's floor.
+    pub(super) fn deadline_of(&self, fencing: &Fencing) -> Mono {
+        let from = fencing.promises.last_no_api().map_or(fencing.counted_from, |last| last.max(fencing.counted_from));
+        (from + fencing.intent.terms.life_bound()).max(fencing.intended + self.settings.floor)
+    }
+
+    pub(super) fn fencing_waits_for(&self, fencing: &Fencing, now: Mono) -> String {
+        let mut parts = Vec::new();
+        if let Some(seen) = fencing.acknowledged {
+            let reset = fencing.intent.terms.reset_bound();
+            let ready = seen + reset + timing::margin(reset);
+            parts.push(format!("the reset that the agent acknowledged, proven in {}", seconds(ready.since(now))));
+        }
+        match self.lease_expires(fencing) {
+            Ok(()) => {
+                let deadline = self.deadline_of(fencing);
+                parts.push(format!(
+                    "the right to live to run out in {} ({})",
+                    seconds(deadline.since(now)),
+                    fencing.promises.describe(&fencing.intent.terms)
+                ));
+            }
+            Err(refusal) => parts.push(refusal.to_string()),
+        }
+        if let Some(refusal) = &self.refusal
+            && !parts.iter().any(|part| *part == refusal.to_string())
+        {
+            parts.push(refusal.to_string());
+        }
+        parts.join("; or ")
+    }
+
+    fn explain_refusals(&mut self, fencing: &Fencing, candidates: &[Candidate]) {
+        let weak = candidates.iter().find(|candidate| candidate.grade < self.settings.require);
+        self.refusal = match weak {
+            Some(weak) => Some(Refusal {
+                what: format!("a proof of kind {} does not count", weak.kind),
+                why: format!("it is only {} and the policy requires {}", weak.grade, self.settings.require),
+                unblocks: "a watchdog that resets, a new boot of the node, power off, or --require-proof assumed"
+                    .to_owned(),
+            }),
+            None => self.lease_expires(fencing).err(),
+        };
+    }
+
+    fn proof_of(&self, fencing: &Fencing, candidate: &Candidate, now: Mono) -> Proof {
+        let terms = fencing.intent.terms.clone();
+        let timed = candidate.kind == ProofKind::LeaseExpired;
+        Proof {
+            kind: candidate.kind,
+            grade: candidate.grade,
+            node: self.settings.node.clone(),
+            boot: fencing.intent.boot_id.clone(),
+            new_boot: candidate.new_boot.clone(),
+            node_uid: fencing.node_uid.clone(),
+            lease_uid: fencing.lease_uid.clone(),
+            intent_uid: fencing.intent.uid.clone(),
+            counted_from: fencing.counted_from,
+            intended: fencing.intended,
+            deadline: timed.then(|| self.deadline_of(fencing)),
+            proven: now,
+            jurors: fencing.promises.majority().unwrap_or_default().to_vec(),
+            quorum: quorum(jury(&terms).len()),
+            explanation: candidate.explanation.clone(),
+            terms,
+        }
+    }
+
+    /// Life of boot b that was first seen after `D`, before a proof was made: where `D` is long past because the agent
+    /// fell silent long ago, this tells that the machine did not.
+    fn sign_of_life_after_deadline(&self, fencing: &Fencing, snapshot: &Snapshot) -> Option<String> {
+        let deadline = self.deadline_of(fencing);
+        if self.lease_expires(fencing).is_err() || snapshot.begun <= deadline {
+            return None;
+        }
+        let boot = &fencing.intent.boot_id;
+        if let Some(node) = &snapshot.node
+            && node.boot.as_ref() == Some(boot)
+            && let Some(heartbeat) = &node.heartbeat
+            && heartbeat.first_seen > deadline
+        {
+            return Some(format!("the kubelet of boot {boot} gave a sign of life ({})", heartbeat.token));
+        }
+        agent_life(boot, &fencing.intent.uid, &fencing.baseline, snapshot)
+    }
+
+    pub(super) fn look_for_contradiction(&mut self, snapshot: &Snapshot, now: Mono) -> Vec<Effect> {
+        self.due = now + RETRY;
+        let Stage::Proven { proof, baseline } = &self.stage else { return vec![] };
+        if !proof.kind.forces() {
+            return vec![];
+        }
+        match life(&proof.boot, &proof.intent_uid, baseline, snapshot) {
+            Some(sign) => {
+                let kind = proof.kind;
+                self.contradict(&format!("{sign} after its end was proven ({kind})"))
+            }
+            None => vec![],
+        }
+    }
+
+    fn contradict(&mut self, what: &str) -> Vec<Effect> {
+        self.stage = Stage::Contradicted { what: what.to_owned() };
+        vec![Effect::Contradiction { what: what.to_owned() }]
+    }
+}
+
+/// P1: a source that named b at the intent names another, non-empty boot in a later version. Only reads made after the
+/// intent come here, so every version they show is later.
+fn boot_changed(fencing: &Fencing, node: Option<&NodeRead>, lease: &LeaseRead, ready: Mono) -> Option<Candidate> {
+    let ended = &fencing.intent.boot_id;
+    let by_node = node.and_then(|node| node.boot.as_ref()).map(|boot| ("Node", boot));
+    let by_lease = lease.record.as_ref().map(|record| ("agent lease", &record.boot_id));
+    let (source, boot) = [by_node, by_lease].into_iter().flatten().find(|(_, boot)| *boot != ended)?;
+    Some(Candidate {
+        kind: ProofKind::BootChanged,
+        grade: Grade::Certain,
+        ready,
+        new_boot: Some(boot.clone()),
+        explanation: format!("the {source} named boot {ended} and now names {boot}; nothing is forced"),
+    })
+}
+
+/// A sign of the boot that is newer than the baseline.
+fn life(boot: &BootId, intent_uid: &str, baseline: &Baseline, snapshot: &Snapshot) -> Option<String> {
+    if let Some(node) = &snapshot.node
+        && node.boot.as_ref() == Some(boot)
+        && let Some(heartbeat) = &node.heartbeat
+        && baseline.heartbeat.as_ref().is_some_and(|known| *known != heartbeat.token)
+    {
+        return Some(format!("the kubelet of boot {boot} gave a sign of life ({})", heartbeat.token));
+    }
+    agent_life(boot, intent_uid, baseline, snapshot)
+}
+
+/// A newer record of the boot. The acknowledgement of the intent is no sign of life: it may travel late.
+fn agent_life(boot: &BootId, intent_uid: &str, baseline: &Baseline, snapshot: &Snapshot) -> Option<String> {
+    let record = snapshot.lease.as_ref()?.record.as_ref()?;
+    (record.boot_id == *boot
+        && record.sequence > baseline.sequence
+        && record.acknowledged.as_deref() != Some(intent_uid))
+    .then(|| format!("the agent of boot {boot} wrote its lease (sequence {})", record.sequence))
+}
+
+fn note_life(fencing: &mut Fencing, snapshot: &Snapshot) {
+    if let Some(heartbeat) = snapshot.node.as_ref().and_then(|node| node.heartbeat.as_ref()) {
+        fencing.baseline.heartbeat = Some(heartbeat.token.clone());
+        fencing.kubelet_after_agent = heartbeat.after_agent;
+    }
+    if let Some(record) = snapshot.lease.as_ref().and_then(|lease| lease.record.as_ref())
+        && record.boot_id == fencing.intent.boot_id
+    {
+        fencing.baseline.sequence = fencing.baseline.sequence.max(record.sequence);
+    }
+}
+
+fn guard(terms: &Terms) -> String {
+    match &terms.watchdog {
+        Some(watchdog) => format!("the watchdog ({})", watchdog.identity),
+        None => "the software reboot".to_owned(),
+    }
+}
+
+fn seconds(length: Duration) -> String {
+    format!("{:.1}s", length.as_secs_f64())
+}
