@@ -1,0 +1,142 @@
+//! `SelfNodeRemediationConfig`: timings and options of the agents.
+
+use k8s_openapi::api::core::v1::{NodeSelectorRequirement, Toleration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::common::EmptyStatus;
+use crate::duration::GoDuration;
+use crate::resource::{AGE, Column, resource};
+use crate::schema;
+
+/// Timings and options of the agents. Explicit `false` and `0` are kept: every field with a default is always written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SelfNodeRemediationConfigSpec {
+    /// Watchdog device on every node.
+    #[serde(default = "default::watchdog")]
+    pub watchdog_file_path: String,
+    /// Floor for the time after which a node counts as rebooted. Never shortens what the protocol demands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safe_time_to_assume_node_rebooted_seconds: Option<i64>,
+    /// Pause between checks of the API server.
+    #[serde(default = "default::api_check_interval")]
+    pub api_check_interval: GoDuration,
+    /// Time limit of one check of the API server.
+    #[serde(default = "default::five_seconds")]
+    pub api_server_timeout: GoDuration,
+    /// Failed checks in a row after which peers are asked.
+    #[serde(default = "default::threshold")]
+    #[schemars(range(min = 1))]
+    pub max_api_error_threshold: i64,
+    /// Time limit of API calls that refresh the list of peers.
+    #[serde(default = "default::five_seconds")]
+    pub peer_api_server_timeout: GoDuration,
+    /// Pause between refreshes of the list of peers.
+    #[serde(default = "default::peer_update_interval")]
+    pub peer_update_interval: GoDuration,
+    /// Time limit for connecting to a peer.
+    #[serde(default = "default::five_seconds")]
+    pub peer_dial_timeout: GoDuration,
+    /// Time limit of one request to a peer; at least apiServerTimeout + 2s is used.
+    #[serde(default = "default::peer_request_timeout")]
+    pub peer_request_timeout: GoDuration,
+    /// Whether the agent may reboot by software. If false, only the watchdog ends a boot.
+    #[serde(default = "default::software_reboot")]
+    pub is_software_reboot_enabled: bool,
+    /// URL that control-plane nodes try in their self diagnosis; empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint_health_check_url: Option<String>,
+    /// Port of the agents.
+    #[serde(default = "default::host_port")]
+    #[schemars(range(min = 1))]
+    pub host_port: i64,
+    /// Further tolerations of the agents' pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::tolerations")]
+    pub custom_ds_tolerations: Vec<Toleration>,
+    /// Further requirements on the nodes that run an agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::node_selector_requirements")]
+    pub custom_ds_node_selector_requirements: Vec<NodeSelectorRequirement>,
+    /// With fewer peers a node does not fence itself on isolation; 0 allows it without any peer.
+    #[serde(default = "default::min_peers")]
+    #[schemars(range(min = 0))]
+    pub min_peers_for_remediation: i64,
+}
+
+impl Default for SelfNodeRemediationConfigSpec {
+    fn default() -> Self {
+        Self {
+            watchdog_file_path: default::watchdog(),
+            safe_time_to_assume_node_rebooted_seconds: None,
+            api_check_interval: default::api_check_interval(),
+            api_server_timeout: default::five_seconds(),
+            max_api_error_threshold: default::threshold(),
+            peer_api_server_timeout: default::five_seconds(),
+            peer_update_interval: default::peer_update_interval(),
+            peer_dial_timeout: default::five_seconds(),
+            peer_request_timeout: default::peer_request_timeout(),
+            is_software_reboot_enabled: default::software_reboot(),
+            endpoint_health_check_url: None,
+            host_port: default::host_port(),
+            custom_ds_tolerations: Vec::new(),
+            custom_ds_node_selector_requirements: Vec::new(),
+            min_peers_for_remediation: default::min_peers(),
+        }
+    }
+}
+
+mod default {
+    use crate::duration::GoDuration;
+
+    pub fn watchdog() -> String {
+        "/dev/watchdog".to_owned()
+    }
+    pub fn api_check_interval() -> GoDuration {
+        GoDuration::from_secs(15)
+    }
+    pub fn five_seconds() -> GoDuration {
+        GoDuration::from_secs(5)
+    }
+    pub fn threshold() -> i64 {
+        3
+    }
+    pub fn peer_update_interval() -> GoDuration {
+        GoDuration::from_secs(15 * 60)
+    }
+    pub fn peer_request_timeout() -> GoDuration {
+        GoDuration::from_secs(7)
+    }
+    pub fn software_reboot() -> bool {
+        true
+    }
+    pub fn host_port() -> i64 {
+        30001
+    }
+    pub fn min_peers() -> i64 {
+        1
+    }
+}
+
+resource! {
+    /// Configuration of the agents.
+    SelfNodeRemediationConfig(SelfNodeRemediationConfigSpec, EmptyStatus),
+    group: "self-node-remediation.medik8s.io",
+    plural: "selfnoderemediationconfigs",
+    scope: Namespaced,
+    short_names: ["snrc", "snrconfig"],
+    categories: [],
+    description: "Timings and options of the node agents; exactly one object counts.",
+    columns: &[
+        Column::new("Watchdog", "string", ".spec.watchdogFilePath", "Watchdog device"),
+        Column::new("Check interval", "string", ".spec.apiCheckInterval", "Pause between API checks"),
+        Column::new("Errors", "integer", ".spec.maxApiErrorThreshold", "Failed checks before peers are asked"),
+        Column::new("Software reboot", "boolean", ".spec.isSoftwareRebootEnabled", "Whether agents reboot by software"),
+        AGE,
+        Column::wide("Port", "integer", ".spec.hostPort", "Port of the agents"),
+        Column::wide("Min peers", "integer", ".spec.minPeersForRemediation", "Peers needed for self fencing"),
+    ],
+    spec: defaulted,
+    rules: &[],
+}
