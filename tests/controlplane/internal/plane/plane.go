@@ -212,6 +212,10 @@ func (p *plane) start(ctx context.Context, started time.Time, out io.Writer) err
 		ControllerManager: httpsURL(p.ports.controllerManager),
 		Scheduler:         httpsURL(p.ports.scheduler),
 		Etcd:              httpURL(p.ports.etcdClient),
+		PIDs:              map[string]int{},
+	}
+	for _, child := range p.processes {
+		ready.PIDs[child.name] = child.cmd.Process.Pid
 	}
 	if p.Bind != "" {
 		if ready.BindServer, err = serverAt(ready.Server, p.Bind); err != nil {

@@ -55,11 +55,10 @@ func command(component string, args []string) (*exec.Cmd, error) {
 			return nil, fmt.Errorf("KUBEBUILDER_ASSETS: %w", err)
 		}
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	return exec.Command(self, append([]string{"component", component}, args...)...), nil
+	// Not its path: a new build may have taken that place since we started.
+	cmd := exec.Command("/proc/self/exe", append([]string{"component", component}, args...)...)
+	cmd.Args[0] = "palisade-controlplane"
+	return cmd, nil
 }
 
 // start runs a component with its output in DIR/NAME.log.

@@ -28,6 +28,8 @@ type Ready struct {
 	ControllerManager string `json:"controllerManager"`
 	Scheduler         string `json:"scheduler"`
 	Etcd              string `json:"etcd"`
+	// Process of each component, by name: SIGSTOP makes an outage, SIGCONT ends it.
+	PIDs map[string]int `json:"pids"`
 	// The second address of --bind, if any.
 	BindServer string `json:"bindServer,omitempty"`
 }
