@@ -49,9 +49,9 @@ enum Stage {
     /// Steps 4 and 5.
     Fencing(Box<Fencing>),
     /// Done; watching for contradictions.
-    Proven { proof: Box<Proof>, baseline: Baseline },
+    Proven { proof: Box<Proof>, fencing: Box<Fencing> },
     /// A sign of the boot after its proof. For good.
-    Contradicted { what: String },
+    Contradicted { what: String, fencing: Box<Fencing> },
 }
 
 /// What is known about one stored intent.
@@ -259,7 +259,7 @@ impl Prover {
             Stage::Reading => self.intend(snapshot, now),
             Stage::Fencing(_) => self.conclude(snapshot, now),
             Stage::Proven { .. } => self.look_for_contradiction(snapshot, now),
-            Stage::Contradicted { .. } => vec![],
+            Stage::Contradicted { .. } => self.look_for_new_boot(snapshot, now),
         }
     }
 

@@ -24,17 +24,12 @@ impl Prover {
         let Stage::Fencing(fencing) = &self.stage else { return vec![] };
         let mut fencing = fencing.clone();
 
-        let Some(lease) = &snapshot.lease else {
-            return self.begin_again("the agent lease that carried the intent is gone", now);
+        let lease = match carrying(&fencing, snapshot) {
+            Ok(lease) => lease,
+            Err(why) => return self.begin_again(why, now),
         };
-        if lease.uid != fencing.lease_uid {
-            return self.begin_again("the agent lease was deleted and made again", now);
-        }
-        if lease.intent.as_ref().is_none_or(|intent| intent.uid != fencing.intent.uid) {
-            return self.begin_again("the agent lease no longer carries this intent", now);
-        }
         if let Some(sign) = self.sign_of_life_after_deadline(&fencing, snapshot) {
-            return self.contradict(&format!("{sign} after its right to live had run out"));
+            return self.contradict(fencing, &format!("{sign} after its right to live had run out"));
         }
         note_life(&mut fencing, snapshot);
         if lease.record.as_ref().is_some_and(|record| {
@@ -56,8 +51,7 @@ impl Prover {
             self.stage = Stage::Fencing(fencing);
             return vec![];
         }
-        let proof = self.proof_of(&fencing, best, now);
-        self.prove(proof, fencing.baseline, now)
+        self.prove(best, fencing, now)
     }
 
     /// P1 for an intent of ours that this prover did not follow from its beginning.
@@ -73,15 +67,15 @@ impl Prover {
         let Some(candidate) = boot_changed(&fencing, Some(node), lease, now) else {
             return self.begin_again("the boots of node and agent lease differ", now);
         };
-        let proof = self.proof_of(&fencing, &candidate, now);
-        self.prove(proof, fencing.baseline, now)
+        self.prove(&candidate, Box::new(fencing), now)
     }
 
-    fn prove(&mut self, proof: Proof, baseline: Baseline, now: Mono) -> Vec<Effect> {
+    fn prove(&mut self, candidate: &Candidate, fencing: Box<Fencing>, now: Mono) -> Vec<Effect> {
+        let proof = Box::new(self.proof_of(&fencing, candidate, now));
         self.refusal = None;
         self.due = now + RETRY;
-        self.stage = Stage::Proven { proof: Box::new(proof.clone()), baseline };
-        vec![Effect::Proven(Box::new(proof))]
+        self.stage = Stage::Proven { proof: proof.clone(), fencing };
+        vec![Effect::Proven(proof)]
     }
 
     fn candidates(&self, fencing: &Fencing, snapshot: &Snapshot, lease: &LeaseRead) -> Vec<Candidate> {
@@ -198,8 +192,8 @@ impl Prover {
 
     /// `D`, never earlier than the user's floor.
     pub(super) fn deadline_of(&self, fencing: &Fencing) -> Mono {
-        let from = fencing.promises.last_no_api().map_or(fencing.counted_from, |last| last.max(fencing.counted_from));
-        (from + fencing.intent.terms.life_bound()).max(fencing.intended + self.settings.floor)
+        let bound = end_of_life(fencing);
+        if self.settings.floor.is_zero() { bound } else { bound.max(fencing.intended + self.settings.floor) }
     }
 
     pub(super) fn fencing_waits_for(&self, fencing: &Fencing, now: Mono) -> String {
@@ -267,7 +261,7 @@ impl Prover {
     /// Life of boot b that was first seen after `D`, before a proof was made: where `D` is long past because the agent
     /// fell silent long ago, this tells that the machine did not.
     fn sign_of_life_after_deadline(&self, fencing: &Fencing, snapshot: &Snapshot) -> Option<String> {
-        let deadline = self.deadline_of(fencing);
+        let deadline = end_of_life(fencing);
         if self.lease_expires(fencing).is_err() || snapshot.begun <= deadline {
             return None;
         }
@@ -282,25 +276,62 @@ impl Prover {
         agent_life(boot, &fencing.intent.uid, &fencing.baseline, snapshot)
     }
 
+    /// After the proof: anything that contradicts it, or the next boot, after which nothing may be forced any more.
     pub(super) fn look_for_contradiction(&mut self, snapshot: &Snapshot, now: Mono) -> Vec<Effect> {
         self.due = now + RETRY;
-        let Stage::Proven { proof, baseline } = &self.stage else { return vec![] };
+        let Stage::Proven { proof, fencing } = &self.stage else { return vec![] };
         if !proof.kind.forces() {
             return vec![];
         }
-        match life(&proof.boot, &proof.intent_uid, baseline, snapshot) {
-            Some(sign) => {
-                let kind = proof.kind;
-                self.contradict(&format!("{sign} after its end was proven ({kind})"))
-            }
+        let lease = match carrying(fencing, snapshot) {
+            Ok(lease) => lease,
+            Err(why) => return self.begin_again(why, now),
+        };
+        let fencing = fencing.clone();
+        if let Some(changed) = boot_changed(&fencing, snapshot.node.as_ref(), lease, now) {
+            return self.prove(&changed, fencing, now);
+        }
+        let kind = proof.kind;
+        match life(&fencing.intent.boot_id, &fencing.intent.uid, &fencing.baseline, snapshot) {
+            Some(sign) => self.contradict(fencing, &format!("{sign} after its end was proven ({kind})")),
             None => vec![],
         }
     }
 
-    fn contradict(&mut self, what: &str) -> Vec<Effect> {
-        self.stage = Stage::Contradicted { what: what.to_owned() };
+    /// After a contradiction only one thing helps: the boot is followed by another one.
+    pub(super) fn look_for_new_boot(&mut self, snapshot: &Snapshot, now: Mono) -> Vec<Effect> {
+        self.due = now + RETRY;
+        let Stage::Contradicted { fencing, .. } = &self.stage else { return vec![] };
+        let Ok(lease) = carrying(fencing, snapshot) else { return vec![] };
+        let fencing = fencing.clone();
+        match boot_changed(&fencing, snapshot.node.as_ref(), lease, now) {
+            Some(changed) => self.prove(&changed, fencing, now),
+            None => vec![],
+        }
+    }
+
+    fn contradict(&mut self, fencing: Box<Fencing>, what: &str) -> Vec<Effect> {
+        self.stage = Stage::Contradicted { what: what.to_owned(), fencing };
         vec![Effect::Contradiction { what: what.to_owned() }]
     }
+}
+
+/// The lease, if it still is the same object and carries this very intent.
+fn carrying<'a>(fencing: &Fencing, snapshot: &'a Snapshot) -> Result<&'a LeaseRead, &'static str> {
+    let lease = snapshot.lease.as_ref().ok_or("the agent lease that carried the intent is gone")?;
+    if lease.uid != fencing.lease_uid {
+        return Err("the agent lease was deleted and made again");
+    }
+    if lease.intent.as_ref().is_none_or(|intent| intent.uid != fencing.intent.uid) {
+        return Err("the agent lease no longer carries this intent");
+    }
+    Ok(lease)
+}
+
+/// `D` itself.
+fn end_of_life(fencing: &Fencing) -> Mono {
+    let from = fencing.promises.last_no_api().map_or(fencing.counted_from, |last| last.max(fencing.counted_from));
+    from + fencing.intent.terms.life_bound()
 }
 
 /// P1: a source that named b at the intent names another, non-empty boot in a later version. Only reads made after the
