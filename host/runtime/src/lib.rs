@@ -10,16 +10,25 @@
 //! Calls are synchronous and bounded by [`Limits::deadline_millis`]; from async code use a blocking thread.
 
 mod breaker;
+mod cache;
 mod capability;
+mod contract;
 mod effect;
+mod engine;
 mod error;
+mod failure;
 mod gate;
 mod hex;
+mod host;
+mod inspect;
 mod journal;
 mod limits;
 mod manifest;
+mod module;
 mod proof;
 mod report;
+mod state;
+mod ticker;
 mod view;
 
 pub use breaker::{Breaker, BreakerState};
@@ -27,11 +36,14 @@ pub use capability::{CAPABILITIES, Capability, Granted, UnknownCapability};
 pub use effect::{
     ConditionStatus, Effect, FenceMethod, OWN_TAINT_PREFIXES, OwnTaint, OwnTaintEffect, Restoration, StagedEffect,
 };
+pub use engine::EngineSettings;
 pub use error::{HostError, LoadError};
 pub use gate::{GateContext, KEY_LIMIT, gate};
+pub use host::Host;
 pub use journal::{HostCall, Journal, JournalInput, JournalRecord, ReplayError};
-pub use limits::{HOST_CALL_FUEL, Limits, MEMORY_LIMIT};
+pub use limits::{Limits, MEMORY_LIMIT};
 pub use manifest::{CONTRACTS, Manifest, SECTION};
+pub use module::Module;
 pub use proof::{Grade, Proof, ProofAuthority, ProofClaim, ProofId, ProofKind};
 pub use report::{CallFailure, CallInput, CallReport, FailureCause, Outcome, Refusal, RefusalReason};
 pub use view::{

@@ -27,7 +27,7 @@ pub struct Limits {
     pub instances: usize,
     /// What one crossing between guest and host may make the host allocate; wasmtime's own default is 128 MiB.
     pub crossing_bytes: usize,
-    /// Host calls. Each also costs [`HOST_CALL_FUEL`].
+    /// Host calls: the host's work is not paid in fuel, so it is bounded by number and size.
     pub host_calls: u32,
     /// Staged effects.
     pub effects: usize,
@@ -36,9 +36,6 @@ pub struct Limits {
     /// Log text; what is longer is cut.
     pub log_bytes: usize,
 }
-
-/// Fuel that every host call costs on top of the guest's own instructions: the host's work has to be paid for too.
-pub const HOST_CALL_FUEL: u64 = 2_000;
 
 impl Default for Limits {
     fn default() -> Self {
