@@ -151,12 +151,21 @@ func (p *plane) startWithRetries(ctx context.Context, started time.Time, out io.
 	defer cancel()
 	for attempt := 1; ; attempt++ {
 		err := p.start(ctx, started, out)
-		var died *diedError
-		if err == nil || attempt == startAttempts || !errors.As(err, &died) || !died.portClash() {
+		if err == nil || attempt == startAttempts || !p.portClash(err) {
 			return err
 		}
 		p.stop()
 	}
+}
+
+// portClash is true where other ports could help. With a fixed API port that
+// was free when we looked, starting over at least says clearly whose it is.
+func (p *plane) portClash(err error) bool {
+	var died *diedError
+	if errors.As(err, &died) {
+		return died.portClash()
+	}
+	return p.Port == 0 && errors.Is(err, syscall.EADDRINUSE)
 }
 
 func (p *plane) start(ctx context.Context, started time.Time, out io.Writer) error {
