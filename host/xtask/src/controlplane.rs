@@ -25,7 +25,7 @@ pub fn build(workspace: &Workspace) -> anyhow::Result<PathBuf> {
         .arg(".")
         .envs([("CGO_ENABLED", "0"), ("GOTOOLCHAIN", "local")])
         .current_dir(&source);
-    shell::step("building the real control plane from Go modules (15 to 20 minutes, once per machine)", &mut build)?;
+    shell::step("building the real control plane from Go modules (about 10 minutes, once per machine)", &mut build)?;
     std::fs::rename(&unfinished, &program).with_context(|| format!("renaming to {}", program.display()))?;
     Ok(program)
 }

@@ -63,7 +63,8 @@ fn unit(workspace: &Workspace) -> anyhow::Result<()> {
 /// The control plane program's own tests: it is the referee, so it is checked first.
 fn controlplane_itself(workspace: &Workspace) -> anyhow::Result<()> {
     let program = controlplane::build(workspace)?;
-    let mut tests = shell::command(&workspace.root.join("tests/controlplane"), "go", &["test", "-count=1", "./..."]);
+    let mut tests =
+        shell::command(&workspace.root.join("tests/controlplane"), "go", &["test", "-trimpath", "-count=1", "./..."]);
     tests.envs([("CGO_ENABLED", "0"), ("GOTOOLCHAIN", "local")]).env("PALISADE_CONTROLPLANE", program);
     shell::step("tests of the real control plane (go test)", &mut tests)
 }
