@@ -16,6 +16,10 @@ pub struct Progress {
     pub node: Option<String>,
     /// Number of committed steps.
     pub step: i64,
+    /// Name of the step that the remediator reached last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 64))]
+    pub step_name: Option<String>,
     /// Memory that the remediator asked to keep, base64, at most 4 KiB decoded.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxLength" = 5464))]
@@ -27,10 +31,10 @@ pub struct Progress {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
     pub pending: Vec<PendingEffect>,
-    /// Keys of effects that were applied.
+    /// Effects that were applied, by key: a key never comes to stand for another effect.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "set"))]
-    pub applied: Vec<String>,
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
+    pub applied: Vec<PendingEffect>,
     /// What this remediation put on the cluster and has to take back or to finish.
     #[serde(skip_serializing_if = "Owned::is_empty")]
     pub owned: Owned,

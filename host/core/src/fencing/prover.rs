@@ -169,13 +169,14 @@ impl Prover {
         self.refusal.as_ref()
     }
 
-    /// What is being waited for, for people.
-    pub fn waiting_for(&self, now: Mono) -> String {
+    /// What is being waited for, for people. Names no remaining time (see [`Self::deadline`]), so that the text changes
+    /// only when something does.
+    pub fn waiting_for(&self) -> String {
         match &self.stage {
             Stage::Unmarked | Stage::Marking => self.with_refusal("the workloads of the node to be marked"),
             Stage::Reading => self.with_refusal("a consistent read of node and agent lease"),
             Stage::Writing(_) => "the fence intent to be stored in the agent lease".to_owned(),
-            Stage::Fencing(fencing) => self.fencing_waits_for(fencing, now),
+            Stage::Fencing(fencing) => self.fencing_waits_for(fencing),
             Stage::Proven { proof, .. } => format!("nothing: {}", proof.explanation),
             Stage::Contradicted { what, .. } => {
                 format!("a person: {what}; nothing more is released for this boot")
@@ -377,15 +378,19 @@ impl Prover {
                 fencing.intended = now;
                 self.enter(fencing, now)
             }
-            // The lease moved on, or nobody knows: read again. If the write did land, the read shows its UID, and its
-            // base is remembered by the sightings.
-            WriteOutcome::Conflict | WriteOutcome::Unknown { .. } => {
-                if let WriteOutcome::Unknown { why } = outcome {
-                    self.refuse("the intent may not be stored", &why, "the API answers writes again");
-                }
+            // The lease moved on: read again at once.
+            WriteOutcome::Conflict => {
                 self.stage = Stage::Reading;
                 self.due = now + RETRY;
                 vec![Effect::Read]
+            }
+            // Nobody knows: a later read shows it. If the write did land, the lease carries its UID, whose base the
+            // sightings remember. Not at once: where reads work and writes do not, that would spin.
+            WriteOutcome::Unknown { why } => {
+                self.refuse("the intent may not be stored", &why, "the API answers writes again");
+                self.stage = Stage::Reading;
+                self.due = now + RETRY;
+                vec![]
             }
         }
     }

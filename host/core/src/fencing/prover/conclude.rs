@@ -196,21 +196,16 @@ impl Prover {
         if self.settings.floor.is_zero() { bound } else { bound.max(fencing.intended + self.settings.floor) }
     }
 
-    pub(super) fn fencing_waits_for(&self, fencing: &Fencing, now: Mono) -> String {
+    pub(super) fn fencing_waits_for(&self, fencing: &Fencing) -> String {
         let mut parts = Vec::new();
-        if let Some(seen) = fencing.acknowledged {
+        if fencing.acknowledged.is_some() {
             let reset = fencing.intent.terms.reset_bound();
-            let ready = seen + reset + timing::margin(reset);
-            parts.push(format!("the reset that the agent acknowledged, proven in {}", seconds(ready.since(now))));
+            parts.push(format!("the reset that the agent acknowledged (within {})", seconds(reset + timing::margin(reset))));
         }
         match self.lease_expires(fencing) {
             Ok(()) => {
-                let deadline = self.deadline_of(fencing);
-                parts.push(format!(
-                    "the right to live to run out in {} ({})",
-                    seconds(deadline.since(now)),
-                    fencing.promises.describe(&fencing.intent.terms)
-                ));
+                let promises = fencing.promises.describe(&fencing.intent.terms);
+                parts.push(format!("the right to live to run out ({promises})"));
             }
             Err(refusal) => parts.push(refusal.to_string()),
         }

@@ -207,7 +207,7 @@ fn the_whole_way_to_a_proof_by_time() {
     let mut world = World::new(terms()).intended();
     world.promise("n2", world.now, None);
     world.promise("n4", world.now, None);
-    assert!(world.prover.waiting_for(world.now).contains("2 of 3 jurors promised (n2, n4)"));
+    assert!(world.prover.waiting_for().contains("2 of 3 jurors promised (n2, n4)"));
     // then nothing is proven before D,
     world.run(bound() - 100);
     assert_eq!(world.kind(), None);
@@ -339,7 +339,7 @@ fn line_11_a_node_that_did_not_claim_to_fence_itself_is_never_proven_by_time() {
         world.promise("n3", world.now, None);
         world.run(60_000);
         assert_eq!(world.kind(), None);
-        assert!(world.prover.waiting_for(world.now).contains("what would unblock it"));
+        assert!(world.prover.waiting_for().contains("what would unblock it"));
     }
 }
 
@@ -539,7 +539,7 @@ fn a_missing_majority_is_named_with_its_jurors() {
         });
     }
     world.read();
-    let text = world.prover.waiting_for(world.now);
+    let text = world.prover.waiting_for();
     assert!(text.contains("n3: connection refused") && text.contains("promises of 2 jurors"), "{text}");
 }
 
@@ -553,7 +553,7 @@ fn policy_certain_refuses_an_assumed_proof_and_says_so() {
         world.promise("n3", world.now, None);
         world.run(60_000);
         assert_eq!(world.kind(), None);
-        assert!(world.prover.waiting_for(world.now).contains("policy requires Certain"));
+        assert!(world.prover.waiting_for().contains("policy requires Certain"));
         // Another proof stays open.
         world.node_boot = Some(boot("b2"));
         world.read();
@@ -676,6 +676,7 @@ fn a_write_with_an_unknown_end_is_settled_by_reading() {
     assert_eq!(world.store(), WriteOutcome::Stored);
     let uid = world.pending_write().unwrap().intent.uid;
     world.on(Event::IntentWritten(WriteOutcome::Unknown { why: "timeout".into() }));
+    assert!(!matches!(world.effects.last(), Some(Effect::Read)), "a full store must not make us spin");
     world.read();
     assert_eq!(world.prover.intent().unwrap().uid, uid);
 }
