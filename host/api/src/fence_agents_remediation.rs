@@ -11,6 +11,7 @@ use crate::duration::GoDuration;
 use crate::keys::palisade::CATEGORY;
 use crate::progress::Progress;
 use crate::resource::{AGE, Column, resource};
+use crate::rule::Rule;
 use crate::schema;
 
 /// What is wanted of a remediation.
@@ -39,10 +40,13 @@ pub struct FenceAgentsRemediationSpec {
     #[serde(rename = "sharedSecretName", default, skip_serializing_if = "Option::is_none")]
     pub shared_secret_name: Option<String>,
     /// Parameters of all nodes; {{.NodeName}} stands for the node.
+    // The limits are what the cost budget of the rules on it needs.
+    #[schemars(extend("maxProperties" = 256, "additionalProperties" = { "type": "string", "maxLength": 16384 }))]
     #[serde(rename = "sharedparameters", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shared_parameters: BTreeMap<String, String>,
     /// Time limit of one run.
     #[serde(default = "default_timeout")]
+    #[schemars(extend("default" = "60s"))]
     pub timeout: GoDuration,
 }
 
@@ -121,7 +125,7 @@ resource! {
         Column::wide("Reason", "string", r#".status.conditions[?(@.type=="Succeeded")].reason"#, "Why"),
     ],
     spec: optional,
-    rules: &[],
+    rules: RULES,
 }
 
 /// What is wanted of a template.
@@ -180,5 +184,57 @@ resource! {
         AGE,
     ],
     spec: optional,
-    rules: &[],
+    rules: TEMPLATE_RULES,
 }
+
+const fn has_parameters(path: &'static str) -> Rule {
+    Rule::new(
+        path,
+        "has(self.sharedparameters) && size(self.sharedparameters) > 0 || has(self.nodeparameters) && size(self.nodeparameters) > 0 || has(self.sharedSecretName) || has(self.nodeSecretNames) && size(self.nodeSecretNames) > 0",
+        "mandatory parameters are missing: set sharedparameters, nodeparameters, sharedSecretName or nodeSecretNames",
+    )
+    .blaming(".sharedparameters")
+    .required()
+}
+
+const fn tells_nodes_apart(path: &'static str) -> Rule {
+    Rule::new(
+        path,
+        "!has(self.sharedparameters) || size(self.sharedparameters) == 0 || has(self.nodeparameters) && size(self.nodeparameters) > 0 || has(self.sharedSecretName) || self.sharedparameters.exists(p, self.sharedparameters[p].contains('.NodeName'))",
+        "sharedparameters alone would hit the same device for every node; use {{.NodeName}} in a value or add nodeparameters",
+    )
+    .blaming(".sharedparameters")
+}
+
+const fn known_action(path: &'static str) -> Rule {
+    Rule::new(
+        path,
+        "['action', '--action'].all(p, !(p in self) || self[p] in ['', 'reboot', 'off'])",
+        "--action must be reboot or off, or be left out",
+    )
+}
+
+/// What other operators check in a webhook and the schema alone can decide; the rest is checked at run time.
+const RULES: &[Rule] = &[
+    Rule::new(
+        "",
+        "has(self.spec)",
+        "spec is missing: name at least an agent, such as fence_ipmilan, and its parameters",
+    )
+    .blaming(".spec")
+    .required(),
+    has_parameters("spec"),
+    tells_nodes_apart("spec"),
+    known_action("spec.sharedparameters"),
+];
+
+const TEMPLATE_RULES: &[Rule] = &[
+    Rule::new(
+        "spec.statusValidationSample",
+        "type(self) == int && self >= 0 || type(self) == string && self.matches('^([0-9]|[1-9][0-9]|100)%$')",
+        "Value must be an integer >=0, or string between 0% and 100%",
+    ),
+    has_parameters("spec.template.spec"),
+    tells_nodes_apart("spec.template.spec"),
+    known_action("spec.template.spec.sharedparameters"),
+];

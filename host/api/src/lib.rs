@@ -16,6 +16,7 @@ pub mod progress;
 pub mod reasons;
 pub mod remediator;
 pub mod resource;
+pub mod rule;
 pub mod schema;
 pub mod self_node_remediation;
 pub mod self_node_remediation_config;
@@ -23,7 +24,7 @@ pub mod wasm_remediation;
 
 pub use certificate::{FencingCertificate, Grade, Juror, ProofKind};
 pub use common::{EmptyStatus, IntOrString, RemediationStrategy};
-pub use crds::all_crds;
+pub use crds::{all_crds, to_yaml};
 pub use customized_user_remediation::{
     CustomizedUserRemediation, CustomizedUserRemediationConfig, CustomizedUserRemediationTemplate,
 };

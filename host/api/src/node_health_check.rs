@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::common::IntOrString;
 use crate::duration::GoDuration;
 use crate::resource::{AGE, Column, resource};
+use crate::rule::Rule;
 use crate::schema;
 
 /// A policy.
@@ -22,7 +23,15 @@ pub struct NodeHealthCheckSpec {
     pub selector: Option<LabelSelector>,
     /// A node is unhealthy when any of these node conditions has had its status for at least its duration.
     #[serde(default = "default_unhealthy_conditions")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type", "status"]))]
+    #[schemars(extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["type", "status"],
+        "maxItems" = 64,
+        "default" = [
+            { "type": "Ready", "status": "False", "duration": "300s" },
+            { "type": "Ready", "status": "Unknown", "duration": "300s" },
+        ],
+    ))]
     pub unhealthy_conditions: Vec<UnhealthyCondition>,
     /// Remediation starts only while at least so many of the selected nodes are healthy: a number or a percentage,
     /// rounded up. Exclusive with maxUnhealthy.
@@ -43,6 +52,7 @@ pub struct NodeHealthCheckSpec {
     pub remediation_template: Option<ObjectReference>,
     /// Templates that are tried one after another, by order. Exclusive with remediationTemplate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = 16))]
     pub escalating_remediations: Vec<EscalatingRemediation>,
     /// While there is an entry, no new remediation starts; running ones go on. An entry says who asked and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -90,6 +100,7 @@ pub struct UnhealthyCondition {
     #[schemars(length(min = 1))]
     pub status: String,
     /// How long the condition must have had this status.
+    #[schemars(extend("maxLength" = 64))]
     pub duration: GoDuration,
 }
 
@@ -198,6 +209,168 @@ resource! {
         Column::wide("Unhealthy", "string", ".status.unhealthyNodes[*].name", "Unhealthy nodes"),
         Column::wide("Reason", "string", ".status.reason", "Why this phase"),
     ],
-    spec: defaulted,
-    rules: &[],
+    spec: optional,
+    rules: RULES,
+}
+
+const NO_TEMPLATE_KIND: &str = "kind must be the kind of a remediation template: the remediation's kind followed by Template, for example SelfNodeRemediationTemplate";
+const SAY_TEMPLATE_KIND: &str = "'kind must be the kind of a remediation template, but is ' + (has(self.kind) ? self.kind : 'missing') + '; use the remediation kind followed by Template, for example SelfNodeRemediationTemplate'";
+const IS_TEMPLATE_KIND: &str = "has(self.kind) && self.kind != 'Template' && self.kind.endsWith('Template')";
+
+/// What other operators check in a webhook, and a few things they should.
+const RULES: &[Rule] = &[
+    Rule::new(
+        "",
+        "has(self.spec)",
+        "spec is missing: one of minHealthy and maxUnhealthy should be specified, a selector, and a remediationTemplate",
+    )
+    .blaming(".spec")
+    .required(),
+    Rule::new(
+        "spec",
+        "!has(self.minHealthy) || !has(self.maxUnhealthy)",
+        "minHealthy and maxUnhealthy cannot be specified at the same time; remove one of them",
+    )
+    .saying("'minHealthy and maxUnhealthy cannot be specified at the same time: minHealthy is ' + string(self.minHealthy) + ' and maxUnhealthy is ' + string(self.maxUnhealthy) + '; remove one of them'")
+    .blaming(".maxUnhealthy"),
+    Rule::new(
+        "spec",
+        "has(self.minHealthy) || has(self.maxUnhealthy)",
+        "one of minHealthy and maxUnhealthy should be specified; for example minHealthy: 51%",
+    )
+    .blaming(".minHealthy")
+    .required(),
+    Rule::new(
+        "spec.minHealthy",
+        "type(self) != int || self >= 0",
+        "minHealthy must not be negative; use 0 or more, or a percentage such as 51%",
+    )
+    .saying("'minHealthy must not be negative, but is ' + string(self) + '; use 0 or more, or a percentage such as 51%'"),
+    Rule::new(
+        "spec.maxUnhealthy",
+        "type(self) != int || self >= 0",
+        "maxUnhealthy must not be negative; use 0 or more, or a percentage such as 49%",
+    )
+    .saying("'maxUnhealthy must not be negative, but is ' + string(self) + '; use 0 or more, or a percentage such as 49%'"),
+    Rule::new(
+        "spec",
+        "!has(self.maxUnhealthy) || !has(self.remediationTemplate) || !has(self.remediationTemplate.kind) || self.remediationTemplate.kind.lowerAscii() != 'machinedeletionremediationtemplate'",
+        NO_MAX_UNHEALTHY,
+    )
+    .blaming(".maxUnhealthy"),
+    Rule::new(
+        "spec",
+        "!has(self.maxUnhealthy) || !has(self.escalatingRemediations) || !self.escalatingRemediations.exists(e, has(e.remediationTemplate.kind) && e.remediationTemplate.kind.lowerAscii() == 'machinedeletionremediationtemplate')",
+        NO_MAX_UNHEALTHY,
+    )
+    .blaming(".maxUnhealthy"),
+    Rule::new(
+        "spec",
+        "has(self.selector) && (has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0 || has(self.selector.matchExpressions) && size(self.selector.matchExpressions) > 0)",
+        "selector is mandatory: set selector.matchLabels or selector.matchExpressions, for example a requirement that node-role.kubernetes.io/worker Exists",
+    )
+    .blaming(".selector")
+    .required(),
+    Rule::new(
+        "spec.selector.matchExpressions[]",
+        "self.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist']",
+        "operator must be In, NotIn, Exists or DoesNotExist",
+    )
+    .saying("'operator must be In, NotIn, Exists or DoesNotExist, but is ' + self.operator")
+    .blaming(".operator"),
+    Rule::new(
+        "spec.selector.matchExpressions[]",
+        "!(self.operator in ['In', 'NotIn']) || has(self.values) && size(self.values) > 0",
+        "values must not be empty with the operators In and NotIn; list at least one value",
+    )
+    .saying("'values must not be empty with the operator ' + self.operator + ' for key ' + self.key + '; list at least one value'")
+    .blaming(".values"),
+    Rule::new(
+        "spec.selector.matchExpressions[]",
+        "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || size(self.values) == 0",
+        "values must be empty with the operators Exists and DoesNotExist; remove them",
+    )
+    .saying("'values must be empty with the operator ' + self.operator + ' for key ' + self.key + '; remove them'")
+    .blaming(".values"),
+    Rule::new("spec.selector.matchExpressions[].values[]", LABEL_VALUE, NO_LABEL_VALUE).saying(SAY_LABEL_VALUE),
+    Rule::new("spec.selector.matchExpressions[].key", LABEL_KEY, NO_LABEL_KEY).saying(SAY_LABEL_KEY),
+    Rule::new(
+        "spec.selector.matchLabels",
+        "self.all(key, key.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
+        "matchLabels must have label keys such as node-role.kubernetes.io/worker",
+    ),
+    Rule::new(
+        "spec.selector.matchLabels",
+        "self.all(key, self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$'))",
+        "matchLabels must have label values: at most 63 letters, digits, dashes, underscores or dots, beginning and ending with a letter or digit",
+    ),
+    Rule::new(
+        "spec.unhealthyConditions",
+        "size(self) > 0",
+        "unhealthyConditions must not be empty, or no node would ever be unhealthy; leave the field out to get the defaults",
+    ),
+    Rule::new("spec.unhealthyConditions[].duration", IS_DURATION, NO_DURATION).saying(SAY_DURATION),
+    Rule::new("spec.stormCooldownDuration", IS_DURATION, NO_DURATION).saying(SAY_DURATION),
+    Rule::new("spec.healthyDelay", IS_DURATION, NO_DURATION).saying(SAY_DURATION),
+    Rule::new(
+        "spec",
+        "has(self.remediationTemplate) || has(self.escalatingRemediations) && size(self.escalatingRemediations) > 0",
+        "one of remediationTemplate and escalatingRemediations must be specified; name for example the SelfNodeRemediationTemplate of your installation",
+    )
+    .blaming(".remediationTemplate")
+    .required(),
+    Rule::new(
+        "spec",
+        "!has(self.remediationTemplate) || !has(self.escalatingRemediations) || size(self.escalatingRemediations) == 0",
+        "remediationTemplate and escalatingRemediations cannot be specified at the same time; remove one of them",
+    )
+    .blaming(".escalatingRemediations"),
+    Rule::new("spec.remediationTemplate", IS_TEMPLATE_KIND, NO_TEMPLATE_KIND).saying(SAY_TEMPLATE_KIND),
+    Rule::new("spec.escalatingRemediations[].remediationTemplate", IS_TEMPLATE_KIND, NO_TEMPLATE_KIND)
+        .saying(SAY_TEMPLATE_KIND),
+    Rule::new(
+        "spec.escalatingRemediations",
+        "self.all(x, self.exists_one(y, y.order == x.order))",
+        "escalatingRemediations must not use an order twice; give every entry its own",
+    )
+    .saying("'escalatingRemediations must not use an order twice: order {} is used more than once; give every entry its own'.replace('{}', string(self.filter(x, !self.exists_one(y, y.order == x.order))[0].order))"),
+    Rule::new(
+        "spec.escalatingRemediations[].timeout",
+        "duration(self) >= duration('60s')",
+        "timeout must be at least 60s and at most 2562047h, so that remediations do not run side by side",
+    )
+    .saying("'timeout must be at least 60s, so that remediations do not run side by side, but is ' + self"),
+    unchanged_while_remediating(
+        ".spec.selector",
+        "!has(self.spec) || !has(oldSelf.spec) || has(self.spec.selector) == has(oldSelf.spec.selector) && (!has(self.spec.selector) || self.spec.selector == oldSelf.spec.selector) || !has(oldSelf.status) || !has(oldSelf.status.unhealthyNodes) || !oldSelf.status.unhealthyNodes.exists(n, has(n.remediations) && size(n.remediations) > 0)",
+        "changing selector is prohibited due to running remediation; wait until status.unhealthyNodes lists no remediation, or set pauseRequests and delete the remediations first",
+    ),
+    unchanged_while_remediating(
+        ".spec.remediationTemplate",
+        "!has(self.spec) || !has(oldSelf.spec) || has(self.spec.remediationTemplate) == has(oldSelf.spec.remediationTemplate) && (!has(self.spec.remediationTemplate) || self.spec.remediationTemplate == oldSelf.spec.remediationTemplate) || !has(oldSelf.status) || !has(oldSelf.status.unhealthyNodes) || !oldSelf.status.unhealthyNodes.exists(n, has(n.remediations) && size(n.remediations) > 0)",
+        "changing remediationTemplate is prohibited due to running remediation; wait until status.unhealthyNodes lists no remediation, or set pauseRequests and delete the remediations first",
+    ),
+    unchanged_while_remediating(
+        ".spec.escalatingRemediations",
+        "!has(self.spec) || !has(oldSelf.spec) || has(self.spec.escalatingRemediations) == has(oldSelf.spec.escalatingRemediations) && (!has(self.spec.escalatingRemediations) || self.spec.escalatingRemediations == oldSelf.spec.escalatingRemediations) || !has(oldSelf.status) || !has(oldSelf.status.unhealthyNodes) || !oldSelf.status.unhealthyNodes.exists(n, has(n.remediations) && size(n.remediations) > 0)",
+        "changing escalatingRemediations is prohibited due to running remediation; wait until status.unhealthyNodes lists no remediation, or set pauseRequests and delete the remediations first",
+    ),
+];
+
+const NO_MAX_UNHEALTHY: &str = "maxUnhealthy cannot be used with MachineDeletionRemediationTemplate, because deleted nodes are no longer counted; use minHealthy";
+
+const LABEL_KEY: &str = "self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$')";
+const LABEL_VALUE: &str = "self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$')";
+const NO_LABEL_VALUE: &str = "values must be label values: at most 63 letters, digits, dashes, underscores or dots, beginning and ending with a letter or digit";
+const SAY_LABEL_VALUE: &str = "'values must be label values (letters, digits, dashes, underscores or dots, beginning and ending with a letter or digit), but one is ' + self";
+const NO_LABEL_KEY: &str = "key must be a label key such as node-role.kubernetes.io/worker";
+const SAY_LABEL_KEY: &str = "'key must be a label key such as node-role.kubernetes.io/worker, but is ' + self";
+
+// The pattern lets numbers through that no 64-bit duration can hold; such an object could not be decoded.
+const IS_DURATION: &str = "duration(self) <= duration('2562047h47m16s')";
+const NO_DURATION: &str = "a duration must not be longer than 2562047h (about 292 years)";
+const SAY_DURATION: &str = "'a duration must not be longer than 2562047h (about 292 years), but is ' + self";
+
+const fn unchanged_while_remediating(field: &'static str, rule: &'static str, message: &'static str) -> Rule {
+    Rule::new("", rule, message).blaming(field).forbidden()
 }

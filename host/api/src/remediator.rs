@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::resource::{AGE, Column, resource};
+use crate::rule::Rule;
 use crate::schema;
 
 /// A remediator.
@@ -214,5 +215,11 @@ resource! {
         Column::wide("Last error", "string", ".status.lastError", "Why loading failed"),
     ],
     spec: required,
-    rules: &[],
+    rules: RULES,
 }
+
+const RULES: &[Rule] = &[Rule::new(
+    "spec.source",
+    "[has(self.builtin), has(self.file), has(self.configMap), has(self.oci)].filter(given, given).size() == 1",
+    "source must have exactly one of builtin, file, configMap and oci",
+)];

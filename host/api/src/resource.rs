@@ -13,7 +13,8 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-use crate::schema::{self, Rule};
+use crate::rule::Rule;
+use crate::schema;
 
 /// A column of `kubectl get`.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +69,7 @@ pub struct Definition {
     pub spec_required: bool,
     /// Whether an absent `spec` becomes an empty one, so that its defaults and rules apply.
     pub spec_defaulted: bool,
-    /// Rules over the whole object.
+    /// CEL rules.
     pub rules: &'static [Rule],
 }
 
@@ -92,6 +93,8 @@ pub(crate) fn root_schema<Spec: JsonSchema, Status: JsonSchema>(definition: &Def
     if definition.spec_defaulted {
         spec["default"] = json!({});
     }
+    let mut status = schema_of::<Status>();
+    schema::without_defaults(&mut status);
     let mut root = json!({
         "type": "object",
         "description": definition.description,
@@ -100,14 +103,14 @@ pub(crate) fn root_schema<Spec: JsonSchema, Status: JsonSchema>(definition: &Def
             "kind": { "type": "string", "description": "Kind of this object." },
             "metadata": { "type": "object" },
             "spec": spec,
-            "status": schema_of::<Status>(),
+            "status": status,
         },
     });
     if definition.spec_required {
         root["required"] = json!(["spec"]);
     }
-    if !definition.rules.is_empty() {
-        root["x-kubernetes-validations"] = schema::rules(definition.rules);
+    for rule in definition.rules {
+        rule.insert(&mut root);
     }
     root
 }

@@ -1,87 +1,9 @@
-//! Pieces of structural schema that derived ones do not give: Kubernetes types, list types, CEL rules.
+//! Pieces of structural schema that derived ones do not give: Kubernetes types, list types, the cleaning of the rest.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use crate::duration::SIGNED_PATTERN;
-
-/// One CEL rule of a schema (`x-kubernetes-validations`).
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Rule {
-    /// The expression; true means valid.
-    pub rule: &'static str,
-    /// What the user reads when it is not. Names field and remedy.
-    pub message: &'static str,
-    /// Expression that gives the message with the offending value; `message` is the fallback.
-    pub message_expression: Option<&'static str>,
-    /// Field to blame, relative to the place of the rule.
-    pub field_path: Option<&'static str>,
-    /// Machine-readable cause.
-    pub reason: Option<&'static str>,
-    /// Evaluate on creation too, with `oldSelf` as an optional.
-    pub optional_old_self: bool,
-}
-
-impl Rule {
-    /// A rule with a fixed message.
-    pub const fn new(rule: &'static str, message: &'static str) -> Self {
-        Self { rule, message, message_expression: None, field_path: None, reason: None, optional_old_self: false }
-    }
-
-    /// Says the offending value too.
-    #[must_use]
-    pub const fn saying(mut self, expression: &'static str) -> Self {
-        self.message_expression = Some(expression);
-        self
-    }
-
-    /// Blames a field below the rule's place.
-    #[must_use]
-    pub const fn at(mut self, path: &'static str) -> Self {
-        self.field_path = Some(path);
-        self
-    }
-
-    /// Sets the machine-readable cause.
-    #[must_use]
-    pub const fn because(mut self, reason: &'static str) -> Self {
-        self.reason = Some(reason);
-        self
-    }
-
-    /// Evaluates a rule with `oldSelf` on creation too.
-    #[must_use]
-    pub const fn with_optional_old_self(mut self) -> Self {
-        self.optional_old_self = true;
-        self
-    }
-
-    /// As the schema wants it.
-    pub fn to_json(&self) -> Value {
-        let mut rule = json!({ "rule": self.rule, "message": self.message });
-        if let Some(expression) = self.message_expression {
-            rule["messageExpression"] = expression.into();
-        }
-        if let Some(path) = self.field_path {
-            rule["fieldPath"] = path.into();
-        }
-        if let Some(reason) = self.reason {
-            rule["reason"] = reason.into();
-        }
-        if self.optional_old_self {
-            rule["optionalOldSelf"] = true.into();
-        }
-        rule
-    }
-}
-
-/// Several rules, for `#[schemars(extend("x-kubernetes-validations" = ...))]`.
-pub fn rules(rules: &[Rule]) -> Value {
-    rules.iter().map(Rule::to_json).collect()
-}
-
-/// Type of a schema function, as `schema_with` wants it.
-pub type SchemaFn = fn(&mut SchemaGenerator) -> Schema;
 
 /// A duration that may be negative.
 pub fn signed_duration(_: &mut SchemaGenerator) -> Schema {
@@ -142,8 +64,13 @@ pub fn object_reference(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Label selector, replaced as a whole.
+/// Label selector, replaced as a whole. Its limits are what the cost budget of the rules on it needs; label keys and
+/// values cannot be longer anyway.
 pub fn label_selector(_: &mut SchemaGenerator) -> Schema {
+    let mut expressions = requirement("In, NotIn, Exists or DoesNotExist.");
+    expressions["properties"]["key"]["maxLength"] = 317.into();
+    expressions["properties"]["values"]["maxItems"] = 128.into();
+    expressions["properties"]["values"]["items"]["maxLength"] = 63.into();
     json_schema!({
         "type": "object",
         "x-kubernetes-map-type": "atomic",
@@ -151,21 +78,25 @@ pub fn label_selector(_: &mut SchemaGenerator) -> Schema {
             "matchLabels": {
                 "type": "object",
                 "description": "Labels with exactly these values; all must match.",
-                "additionalProperties": { "type": "string" },
+                "maxProperties": 64,
+                "additionalProperties": { "type": "string", "maxLength": 63 },
             },
             "matchExpressions": {
                 "type": "array",
                 "description": "Requirements on labels; all must match.",
                 "x-kubernetes-list-type": "atomic",
-                "items": requirement("In, NotIn, Exists or DoesNotExist."),
+                "maxItems": 64,
+                "items": expressions,
             },
         },
     })
 }
 
-/// Requirements on node labels, as node affinity has them.
+/// Requirements on node labels, as node affinity has them, with the limits that the cost budget of the rules needs.
 pub fn node_selector_requirements(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "items": requirement("In, NotIn, Exists, DoesNotExist, Gt or Lt.") })
+    let mut items = requirement("In, NotIn, Exists, DoesNotExist, Gt or Lt.");
+    items["properties"]["values"]["items"]["maxLength"] = 63.into();
+    json_schema!({ "type": "array", "maxItems": 64, "items": items })
 }
 
 fn requirement(operators: &str) -> Value {
@@ -185,10 +116,11 @@ fn requirement(operators: &str) -> Value {
     })
 }
 
-/// Tolerations of pods.
+/// Tolerations of pods, with the limit that the cost budget of the rules needs.
 pub fn tolerations(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
+        "maxItems": 64,
         "items": {
             "type": "object",
             "properties": {
@@ -198,6 +130,7 @@ pub fn tolerations(_: &mut SchemaGenerator) -> Schema {
                 "tolerationSeconds": {
                     "type": "integer",
                     "format": "int64",
+                    KEEP_WIDTH: true,
                     "description": "How long a NoExecute taint is tolerated; absent: for ever.",
                 },
                 "value": { "type": "string", "description": "Taint value." },
@@ -225,6 +158,7 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
                 "observedGeneration": {
                     "type": "integer",
                     "format": "int64",
+                    KEEP_WIDTH: true,
                     "minimum": 0,
                     "description": "Generation of the object that this condition speaks of.",
                 },
@@ -248,12 +182,8 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// Turns a generated schema into what a CRD takes: no `null`, no formats that only name Rust's integer widths, no
-/// titles, no defaults that say nothing.
-pub(crate) fn clean(value: &mut Value) {
-    clean_schema(value);
-}
-
-fn clean_schema(schema: &mut Value) {
+/// titles, no defaults that say nothing, enumerations as one list, descriptions as running text.
+pub(crate) fn clean(schema: &mut Value) {
     let Value::Object(map) = schema else { return };
     for key in ["nullable", "title", "$schema"] {
         map.remove(key);
@@ -261,18 +191,46 @@ fn clean_schema(schema: &mut Value) {
     let rust_width = map.get("format").and_then(Value::as_str).is_some_and(|format| {
         matches!(format, "uint" | "uint8" | "uint16" | "uint32" | "uint64" | "int32" | "double" | "float" | "int")
     });
-    if rust_width {
+    // The stock schemas give their integers no width; only Kubernetes' own types below do.
+    let own_int64 = map.get("format").is_some_and(|format| format == "int64") && !map.contains_key(KEEP_WIDTH);
+    map.remove(KEEP_WIDTH);
+    if rust_width || own_int64 {
         map.remove("format");
     }
     if map.get("default").is_some_and(Value::is_null) {
         map.remove("default");
     }
+    if let Some(Value::Array(variants)) = map.remove("oneOf") {
+        let words = variants.iter().flat_map(|variant| variant["enum"].as_array().into_iter().flatten()).cloned();
+        map.insert("enum".to_owned(), words.collect());
+        map.insert("type".to_owned(), "string".into());
+    }
+    if let Some(Value::String(description)) = map.get_mut("description") {
+        *description = description.split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
+    }
     if let Some(Value::Object(properties)) = map.get_mut("properties") {
-        properties.values_mut().for_each(clean_schema);
+        properties.values_mut().for_each(clean);
     }
     for key in ["items", "additionalProperties"] {
         if let Some(inner) = map.get_mut(key) {
-            clean_schema(inner);
+            clean(inner);
+        }
+    }
+}
+
+/// Marks an integer of a Kubernetes type, whose width belongs to the schema.
+const KEEP_WIDTH: &str = "x-palisade-keep-width";
+
+/// Nobody defaults a status.
+pub(crate) fn without_defaults(schema: &mut Value) {
+    let Value::Object(map) = schema else { return };
+    map.remove("default");
+    if let Some(Value::Object(properties)) = map.get_mut("properties") {
+        properties.values_mut().for_each(without_defaults);
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(inner) = map.get_mut(key) {
+            without_defaults(inner);
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::common::EmptyStatus;
 use crate::duration::GoDuration;
 use crate::resource::{AGE, Column, resource};
+use crate::rule::Rule;
 use crate::schema;
 
 /// Timings and options of the agents. Explicit `false` and `0` are kept: every field with a default is always written.
@@ -34,6 +35,7 @@ pub struct SelfNodeRemediationConfigSpec {
     pub peer_api_server_timeout: GoDuration,
     /// Pause between refreshes of the list of peers.
     #[serde(default = "default::peer_update_interval")]
+    #[schemars(extend("default" = "15m"))]
     pub peer_update_interval: GoDuration,
     /// Time limit for connecting to a peer.
     #[serde(default = "default::five_seconds")]
@@ -138,5 +140,108 @@ resource! {
         Column::wide("Min peers", "integer", ".spec.minPeersForRemediation", "Peers needed for self fencing"),
     ],
     spec: defaulted,
-    rules: &[],
+    rules: RULES,
 }
+
+const RULES: &[Rule] = &[
+    Rule::new(
+        "",
+        "oldSelf.hasValue() || self.metadata.name == 'self-node-remediation-config'",
+        "only one configuration counts, and its name must be self-node-remediation-config; use that name",
+    )
+    .saying("'only one configuration counts, and its name must be self-node-remediation-config, but it is ' + self.metadata.name")
+    .blaming(".metadata")
+    .forbidden()
+    .with_optional_old_self(),
+    Rule::new(
+        "spec.apiCheckInterval",
+        "duration(self) >= duration('1s')",
+        "ApiCheckInterval cannot be less than 1s (nor more than 2562047h); raise apiCheckInterval",
+    )
+    .saying("'ApiCheckInterval cannot be less than 1s, but apiCheckInterval is ' + self"),
+    Rule::new(
+        "spec.apiServerTimeout",
+        "duration(self) >= duration('10ms')",
+        "ApiServerTimeout cannot be less than 10ms (nor more than 2562047h); raise apiServerTimeout",
+    )
+    .saying("'ApiServerTimeout cannot be less than 10ms, but apiServerTimeout is ' + self"),
+    Rule::new(
+        "spec.peerApiServerTimeout",
+        "duration(self) >= duration('10ms')",
+        "PeerApiServerTimeout cannot be less than 10ms (nor more than 2562047h); raise peerApiServerTimeout",
+    )
+    .saying("'PeerApiServerTimeout cannot be less than 10ms, but peerApiServerTimeout is ' + self"),
+    Rule::new(
+        "spec.peerUpdateInterval",
+        "duration(self) >= duration('10s')",
+        "PeerUpdateInterval cannot be less than 10s (nor more than 2562047h); raise peerUpdateInterval",
+    )
+    .saying("'PeerUpdateInterval cannot be less than 10s, but peerUpdateInterval is ' + self"),
+    Rule::new(
+        "spec.peerDialTimeout",
+        "duration(self) >= duration('10ms')",
+        "PeerDialTimeout cannot be less than 10ms (nor more than 2562047h); raise peerDialTimeout",
+    )
+    .saying("'PeerDialTimeout cannot be less than 10ms, but peerDialTimeout is ' + self"),
+    Rule::new(
+        "spec.peerRequestTimeout",
+        "duration(self) >= duration('10ms')",
+        "PeerRequestTimeout cannot be less than 10ms (nor more than 2562047h); raise peerRequestTimeout",
+    )
+    .saying("'PeerRequestTimeout cannot be less than 10ms, but peerRequestTimeout is ' + self"),
+    Rule::new(
+        "spec.customDsTolerations[]",
+        "!has(self.operator) || self.operator in ['', 'Equal', 'Exists']",
+        "operator of a toleration must be Equal or Exists",
+    )
+    .saying("'operator of a toleration must be Equal or Exists, but is ' + self.operator")
+    .blaming(".operator"),
+    Rule::new(
+        "spec.customDsTolerations[]",
+        "!has(self.operator) || self.operator != 'Exists' || !has(self.value) || self.value == ''",
+        "value of a toleration must be empty when its operator is Exists; remove the value",
+    )
+    .saying("'value of a toleration must be empty when its operator is Exists, but is ' + self.value")
+    .blaming(".value"),
+    Rule::new(
+        "spec.customDsTolerations[]",
+        "!has(self.effect) || self.effect in ['', 'NoSchedule', 'PreferNoSchedule', 'NoExecute']",
+        "effect of a toleration must be NoSchedule, PreferNoSchedule or NoExecute, or empty for all",
+    )
+    .saying("'effect of a toleration must be NoSchedule, PreferNoSchedule or NoExecute, but is ' + self.effect")
+    .blaming(".effect"),
+    Rule::new(
+        "spec.customDsNodeSelectorRequirements[]",
+        "self.key != ''",
+        "key of a node selector requirement must not be empty; name a node label",
+    )
+    .blaming(".key"),
+    Rule::new(
+        "spec.customDsNodeSelectorRequirements[]",
+        "self.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist', 'Gt', 'Lt']",
+        "operator of a node selector requirement must be In, NotIn, Exists, DoesNotExist, Gt or Lt",
+    )
+    .saying("'operator of a node selector requirement must be In, NotIn, Exists, DoesNotExist, Gt or Lt, but is ' + self.operator")
+    .blaming(".operator"),
+    Rule::new(
+        "spec.customDsNodeSelectorRequirements[]",
+        "!(self.operator in ['In', 'NotIn']) || has(self.values) && size(self.values) > 0",
+        "values must not be empty with the operators In and NotIn; list at least one value",
+    )
+    .saying("'values must not be empty with the operator ' + self.operator + ' for key ' + self.key")
+    .blaming(".values"),
+    Rule::new(
+        "spec.customDsNodeSelectorRequirements[]",
+        "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || size(self.values) == 0",
+        "values must be empty with the operators Exists and DoesNotExist; remove them",
+    )
+    .saying("'values must be empty with the operator ' + self.operator + ' for key ' + self.key")
+    .blaming(".values"),
+    Rule::new(
+        "spec.customDsNodeSelectorRequirements[]",
+        "!(self.operator in ['Gt', 'Lt']) || has(self.values) && size(self.values) == 1 && self.values[0].matches('^[-+]?[0-9]+$')",
+        "values must be exactly one integer with the operators Gt and Lt",
+    )
+    .saying("'values must be exactly one integer with the operator ' + self.operator + ' for key ' + self.key")
+    .blaming(".values"),
+];
