@@ -3,6 +3,8 @@
 //! Normative text: the design page on fencing. The one promise: a workload is released elsewhere only when the host
 //! holds a proof that the boot it ran on has ended.
 
+pub mod agent;
+pub mod juror;
 pub mod proof;
 pub mod prover;
 pub mod record;

@@ -121,8 +121,7 @@ impl Terms {
 
     /// `T + 2 Wd + margin`: after the last thing that can have extended a life, the boot has ended once this passed.
     pub fn life_bound(&self) -> Duration {
-        let bound = self.time_to_live() + self.reset_bound();
-        bound + timing::margin(bound)
+        timing::life_bound(self.time_to_live(), self.reset_bound())
     }
 }
 

@@ -43,6 +43,12 @@ pub fn margin(bound: Duration) -> Duration {
     bound / CLOCK_RATE_DENOMINATOR + SCHEDULING_MARGIN
 }
 
+/// `T + 2 Wd + margin`: after the last thing that can have extended a life, the boot has ended once this passed.
+pub fn life_bound(time_to_live: Duration, reset_bound: Duration) -> Duration {
+    let bound = time_to_live + reset_bound;
+    bound + margin(bound)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

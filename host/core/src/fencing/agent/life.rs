@@ -1,0 +1,172 @@
+//! The right to live `L`, and the terms that bound it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fencing::juror::AskerBounds;
+use crate::fencing::record::Terms;
+use crate::time::Mono;
+
+/// Terms, with the sequence number of the record that carried them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Published {
+    /// Sequence number.
+    pub sequence: u64,
+    /// The terms.
+    pub terms: Terms,
+}
+
+/// `L` and everything that may be in force: the terms of the last confirmed lease, and all terms sent since, because
+/// any of those may have been stored although no answer came.
+///
+/// The two halves of one rule live here: what shortens a life counts from before it is sent, what lengthens it only
+/// after the lease that publishes it is confirmed. Every question is answered for the worst of the terms in force.
+#[derive(Debug, Clone, Default)]
+pub struct Life {
+    until: Option<Mono>,
+    confirmed: Option<Published>,
+    sent: Vec<Published>,
+    resets: ResetTimes,
+}
+
+/// How long a reset really takes on this machine now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ResetTimes {
+    /// `2 Wd` of the open device.
+    pub watchdog: Option<Duration>,
+    /// The limits of the software steps together.
+    pub software: Duration,
+}
+
+impl ResetTimes {
+    /// How much later than these terms claim the end can come. Without a claim nothing is promised.
+    fn late(&self, terms: &Terms) -> Duration {
+        let takes = match (terms.claims.self_fences, &terms.watchdog) {
+            (false, _) => Duration::ZERO,
+            (true, Some(_)) => self.watchdog.unwrap_or(self.software),
+            // Claimed for the software steps: an open device beside them delays nothing.
+            (true, None) => self.software,
+        };
+        takes.saturating_sub(terms.reset_bound())
+    }
+}
+
+impl Life {
+    /// A life as the host file of this boot describes it. Never longer than its own terms allow from now.
+    pub fn inherited(
+        now: Mono,
+        until: Option<Mono>,
+        confirmed: Option<Published>,
+        sent: Vec<Published>,
+        resets: ResetTimes,
+    ) -> Self {
+        let mut life = Self { until, confirmed, sent, resets };
+        life.cut(now);
+        life
+    }
+
+    /// `L`.
+    pub fn until(&self) -> Option<Mono> {
+        self.until
+    }
+
+    /// Terms of the last confirmed lease.
+    pub fn confirmed(&self) -> Option<&Published> {
+        self.confirmed.as_ref()
+    }
+
+    /// Terms sent since the last confirmed lease.
+    pub fn sent(&self) -> &[Published] {
+        &self.sent
+    }
+
+    fn in_force(&self) -> impl Iterator<Item = &Terms> {
+        self.confirmed.iter().chain(&self.sent).map(|published| &published.terms)
+    }
+
+    /// How long after a contact the node may live: the smallest `T` in force. A device that takes longer to reset than
+    /// a claim in force says eats up the difference.
+    fn allowance(&self) -> Option<Duration> {
+        self.in_force().map(|terms| terms.time_to_live().saturating_sub(self.resets.late(terms))).min()
+    }
+
+    fn cut(&mut self, now: Mono) {
+        if let (Some(until), Some(allowance)) = (self.until, self.allowance()) {
+            self.until = Some(until.min(now + allowance));
+        }
+    }
+
+    /// These terms are about to be sent: from now on they may be in force, and a smaller `T` cuts `L` at once.
+    pub fn sending(&mut self, now: Mono, sequence: u64, terms: &Terms) {
+        match self.sent.iter_mut().find(|published| published.terms == *terms) {
+            Some(known) => known.sequence = known.sequence.max(sequence),
+            None => self.sent.push(Published { sequence, terms: terms.clone() }),
+        }
+        self.cut(now);
+    }
+
+    /// The lease with this sequence number is known to be stored. Older ones can no longer be: every write is a
+    /// compare-and-swap, and no relay goes back.
+    pub fn confirm(&mut self, sequence: u64, terms: &Terms) {
+        if self.confirmed.as_ref().is_some_and(|confirmed| confirmed.sequence >= sequence) {
+            return;
+        }
+        self.confirmed = Some(Published { sequence, terms: terms.clone() });
+        self.sent.retain(|published| published.sequence > sequence);
+    }
+
+    /// Whether terms seen in the lease are ones that this boot sent, as far as is remembered.
+    pub fn knows(&self, terms: &Terms) -> bool {
+        self.in_force().any(|known| known == terms)
+    }
+
+    /// R1, R2 or R3 happened for a request first sent at `sent`.
+    pub fn extend(&mut self, sent: Mono) {
+        if let Some(allowance) = self.allowance() {
+            self.until = self.until.max(Some(sent + allowance));
+        }
+    }
+
+    /// How long a reset really takes changed (a device was opened or lost): a longer one shortens the life.
+    pub fn resets_take(&mut self, resets: ResetTimes) {
+        let before = self.allowance();
+        self.resets = resets;
+        if let (Some(until), Some(before), Some(after)) = (self.until, before, self.allowance()) {
+            self.until = Some(until - before.saturating_sub(after));
+        }
+    }
+
+    /// Whether any terms in force claim that this node ends itself at `L`.
+    pub fn must_self_fence(&self) -> bool {
+        self.in_force().any(|terms| terms.claims.self_fences)
+    }
+
+    /// R3: a strict majority of the last confirmed jury *and of every jury sent since* said `NoApi`. Without a
+    /// confirmed jury, or with an empty one: impossible.
+    pub fn outage_confirmed_by(&self, said: &BTreeSet<String>) -> bool {
+        self.confirmed.is_some()
+            && self.in_force().all(|terms| {
+                let members: BTreeSet<&String> = terms.jury.iter().collect();
+                let count = members.iter().filter(|member| said.contains(**member)).count();
+                2 * count > members.len()
+            })
+    }
+
+    /// Every node that may be on the jury.
+    pub fn jurors(&self) -> BTreeSet<String> {
+        self.in_force().flat_map(|terms| terms.jury.iter().cloned()).collect()
+    }
+
+    /// What a juror has to know about this node.
+    pub fn bounds(&self) -> AskerBounds {
+        let largest = |bound: fn(&Terms) -> Duration| self.in_force().map(bound).max().unwrap_or_default();
+        AskerBounds {
+            largest_time_to_live: largest(Terms::time_to_live),
+            largest_reset_bound: largest(Terms::reset_bound).max(self.resets.watchdog.unwrap_or_default()),
+            smallest_time_to_live: self.in_force().map(Terms::time_to_live).min().unwrap_or_default(),
+        }
+    }
+}
