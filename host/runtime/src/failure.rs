@@ -90,10 +90,43 @@ fn untyped(text: &str) -> FailureCause {
 fn trap(state: &CallState, error: &wasmtime::Error) -> String {
     let place = error
         .downcast_ref::<WasmBacktrace>()
-        .and_then(|backtrace| backtrace.frames().iter().find_map(|frame| frame.func_name()).map(str::to_owned))
+        .and_then(|backtrace| backtrace.frames().iter().find_map(|frame| frame.func_name()).map(readable))
         .map(|name| format!(" in {name}"))
         .unwrap_or_default();
     // The SDK logs a panic's message before it traps.
     let words = state.log.last().map(|line| format!("; its last log line: {line}")).unwrap_or_default();
     format!("{}{place}{words}", error.root_cause())
+}
+
+/// `module::function` out of a symbol as Rust and C++ mangle it; anything else stays as it is.
+fn readable(symbol: &str) -> String {
+    let path = || {
+        let mut rest = symbol.strip_prefix("_ZN")?.strip_suffix('E')?;
+        let mut parts = Vec::new();
+        while !rest.is_empty() {
+            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let (length, tail) = rest.split_at(digits);
+            let (part, tail) = tail.split_at_checked(length.parse().ok()?)?;
+            parts.push(part);
+            rest = tail;
+        }
+        // The last part of a Rust symbol is a hash.
+        let hash = parts.last().is_some_and(|part| part.len() == 17 && part.starts_with('h'));
+        parts.truncate(parts.len() - usize::from(hash));
+        Some(parts.join("::"))
+    };
+    path().unwrap_or_else(|| symbol.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::readable;
+
+    #[test]
+    fn symbols_become_readable() {
+        assert_eq!(readable("_ZN18remediator_hostile4deep17h6dc33304bab8602eE"), "remediator_hostile::deep");
+        for other in ["reconcile", "_ZN9x", "_ZNE", "_ZN99999999999999999999xE", ""] {
+            readable(other);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Reads a component file without running or compiling anything of it.
 
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{ComponentTypeRef, Encoding, Parser, Payload};
 
 use crate::capability::{CAPABILITIES, Capability};
 use crate::error::LoadError;
@@ -69,7 +69,11 @@ impl<'a> Outline<'a> {
                 Payload::End(_) => depth -= 1,
                 Payload::ComponentImportSection(section) if depth == 1 => {
                     for import in section {
-                        outline.imports.push(import.map_err(malformed)?.name.name.to_owned());
+                        let import = import.map_err(malformed)?;
+                        // A world's `use` shows as the import of a type: a name for what an instance already offers.
+                        if !matches!(import.ty, ComponentTypeRef::Type(_)) {
+                            outline.imports.push(import.name.name.to_owned());
+                        }
                     }
                 }
                 Payload::ComponentExportSection(section) if depth == 1 => {
