@@ -59,12 +59,12 @@ impl GoDuration {
 
     /// From seconds; saturates.
     pub const fn from_secs(secs: i64) -> Self {
-        Self(secs.saturating_mul(SECOND as i64))
+        Self(secs.saturating_mul(1_000_000_000))
     }
 
     /// From milliseconds; saturates.
     pub const fn from_millis(millis: i64) -> Self {
-        Self(millis.saturating_mul(MILLISECOND as i64))
+        Self(millis.saturating_mul(1_000_000))
     }
 
     /// In nanoseconds.
@@ -104,6 +104,9 @@ impl FromStr for GoDuration {
     }
 }
 
+/// One more than `i64::MAX` is allowed on the way, for the most negative duration.
+const LIMIT: u64 = 1 << 63;
+
 fn parse(text: &str) -> Result<i64, DurationError> {
     let malformed = || DurationError::Malformed(text.to_owned());
     let overflow = || DurationError::Overflow(text.to_owned());
@@ -118,8 +121,6 @@ fn parse(text: &str) -> Result<i64, DurationError> {
     if rest.is_empty() {
         return Err(malformed());
     }
-    // One more than i64::MAX is allowed on the way, for the most negative duration.
-    const LIMIT: u64 = 1 << 63;
     let mut total: u64 = 0;
     while !rest.is_empty() {
         let (whole, after_whole) = digits(rest);
@@ -249,3 +250,7 @@ impl JsonSchema for GoDuration {
         json_schema!({ "type": "string", "pattern": UNSIGNED_PATTERN })
     }
 }
+
+#[cfg(test)]
+#[path = "duration_tests.rs"]
+mod tests;

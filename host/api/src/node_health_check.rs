@@ -114,6 +114,7 @@ pub struct EscalatingRemediation {
     /// Lower comes first; no two steps have the same.
     pub order: i64,
     /// How long the node may take to get healthy before the next step; at least 60s.
+    #[schemars(extend("maxLength" = 64))]
     pub timeout: GoDuration,
 }
 
@@ -242,13 +243,13 @@ const RULES: &[Rule] = &[
     .required(),
     Rule::new(
         "spec.minHealthy",
-        "type(self) != int || self >= 0",
+        "!string(self).startsWith('-')",
         "minHealthy must not be negative; use 0 or more, or a percentage such as 51%",
     )
     .saying("'minHealthy must not be negative, but is ' + string(self) + '; use 0 or more, or a percentage such as 51%'"),
     Rule::new(
         "spec.maxUnhealthy",
-        "type(self) != int || self >= 0",
+        "!string(self).startsWith('-')",
         "maxUnhealthy must not be negative; use 0 or more, or a percentage such as 49%",
     )
     .saying("'maxUnhealthy must not be negative, but is ' + string(self) + '; use 0 or more, or a percentage such as 49%'"),
@@ -336,7 +337,7 @@ const RULES: &[Rule] = &[
     .saying("'escalatingRemediations must not use an order twice: order {} is used more than once; give every entry its own'.replace('{}', string(self.filter(x, !self.exists_one(y, y.order == x.order))[0].order))"),
     Rule::new(
         "spec.escalatingRemediations[].timeout",
-        "duration(self) >= duration('60s')",
+        "duration(self.replace('µ', 'u')) >= duration('60s')",
         "timeout must be at least 60s and at most 2562047h, so that remediations do not run side by side",
     )
     .saying("'timeout must be at least 60s, so that remediations do not run side by side, but is ' + self"),
@@ -367,7 +368,7 @@ const NO_LABEL_KEY: &str = "key must be a label key such as node-role.kubernetes
 const SAY_LABEL_KEY: &str = "'key must be a label key such as node-role.kubernetes.io/worker, but is ' + self";
 
 // The pattern lets numbers through that no 64-bit duration can hold; such an object could not be decoded.
-const IS_DURATION: &str = "duration(self) <= duration('2562047h47m16s')";
+const IS_DURATION: &str = "duration(self.replace('µ', 'u')) <= duration('2562047h47m16s')";
 const NO_DURATION: &str = "a duration must not be longer than 2562047h (about 292 years)";
 const SAY_DURATION: &str = "'a duration must not be longer than 2562047h (about 292 years), but is ' + self";
 

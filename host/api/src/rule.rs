@@ -20,14 +20,12 @@ pub struct Rule {
     pub field_path: Option<&'static str>,
     /// Machine-readable cause.
     pub reason: Option<&'static str>,
-    /// Evaluate on creation too, with `oldSelf` as an optional.
-    pub optional_old_self: bool,
 }
 
 impl Rule {
     /// A rule with a fixed message.
     pub const fn new(path: &'static str, rule: &'static str, message: &'static str) -> Self {
-        Self { path, rule, message, message_expression: None, field_path: None, reason: None, optional_old_self: false }
+        Self { path, rule, message, message_expression: None, field_path: None, reason: None }
     }
 
     /// Says the offending value too.
@@ -58,13 +56,6 @@ impl Rule {
         self
     }
 
-    /// Evaluates a rule with `oldSelf` on creation too.
-    #[must_use]
-    pub const fn with_optional_old_self(mut self) -> Self {
-        self.optional_old_self = true;
-        self
-    }
-
     fn to_json(self) -> Value {
         let mut rule = json!({ "rule": self.rule, "message": self.message });
         for (key, value) in
@@ -73,9 +64,6 @@ impl Rule {
             if let Some(value) = value {
                 rule[key] = value.into();
             }
-        }
-        if self.optional_old_self {
-            rule["optionalOldSelf"] = true.into();
         }
         rule
     }

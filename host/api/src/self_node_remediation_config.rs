@@ -146,46 +146,45 @@ resource! {
 const RULES: &[Rule] = &[
     Rule::new(
         "",
-        "oldSelf.hasValue() || self.metadata.name == 'self-node-remediation-config'",
+        "self.metadata.name == 'self-node-remediation-config'",
         "only one configuration counts, and its name must be self-node-remediation-config; use that name",
     )
     .saying("'only one configuration counts, and its name must be self-node-remediation-config, but it is ' + self.metadata.name")
     .blaming(".metadata")
-    .forbidden()
-    .with_optional_old_self(),
+    .forbidden(),
     Rule::new(
         "spec.apiCheckInterval",
-        "duration(self) >= duration('1s')",
+        "duration(self.replace('µ', 'u')) >= duration('1s')",
         "ApiCheckInterval cannot be less than 1s (nor more than 2562047h); raise apiCheckInterval",
     )
     .saying("'ApiCheckInterval cannot be less than 1s, but apiCheckInterval is ' + self"),
     Rule::new(
         "spec.apiServerTimeout",
-        "duration(self) >= duration('10ms')",
+        "duration(self.replace('µ', 'u')) >= duration('10ms')",
         "ApiServerTimeout cannot be less than 10ms (nor more than 2562047h); raise apiServerTimeout",
     )
     .saying("'ApiServerTimeout cannot be less than 10ms, but apiServerTimeout is ' + self"),
     Rule::new(
         "spec.peerApiServerTimeout",
-        "duration(self) >= duration('10ms')",
+        "duration(self.replace('µ', 'u')) >= duration('10ms')",
         "PeerApiServerTimeout cannot be less than 10ms (nor more than 2562047h); raise peerApiServerTimeout",
     )
     .saying("'PeerApiServerTimeout cannot be less than 10ms, but peerApiServerTimeout is ' + self"),
     Rule::new(
         "spec.peerUpdateInterval",
-        "duration(self) >= duration('10s')",
+        "duration(self.replace('µ', 'u')) >= duration('10s')",
         "PeerUpdateInterval cannot be less than 10s (nor more than 2562047h); raise peerUpdateInterval",
     )
     .saying("'PeerUpdateInterval cannot be less than 10s, but peerUpdateInterval is ' + self"),
     Rule::new(
         "spec.peerDialTimeout",
-        "duration(self) >= duration('10ms')",
+        "duration(self.replace('µ', 'u')) >= duration('10ms')",
         "PeerDialTimeout cannot be less than 10ms (nor more than 2562047h); raise peerDialTimeout",
     )
     .saying("'PeerDialTimeout cannot be less than 10ms, but peerDialTimeout is ' + self"),
     Rule::new(
         "spec.peerRequestTimeout",
-        "duration(self) >= duration('10ms')",
+        "duration(self.replace('µ', 'u')) >= duration('10ms')",
         "PeerRequestTimeout cannot be less than 10ms (nor more than 2562047h); raise peerRequestTimeout",
     )
     .saying("'PeerRequestTimeout cannot be less than 10ms, but peerRequestTimeout is ' + self"),
