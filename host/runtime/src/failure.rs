@@ -5,7 +5,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use crate::journal::JournalInput;
 use crate::manifest::Manifest;
 use crate::report::{CallFailure, FailureCause};
-use crate::state::{CallState, Stop, cut};
+use crate::state::{CallState, Stop, tidy};
 
 /// Longest reason that a guest can put into a message.
 pub(crate) const REASON_LIMIT: usize = 1_024;
@@ -46,7 +46,7 @@ pub(crate) fn message(
     let Manifest { name, version, .. } = manifest;
     let view = &input.remediation;
     let mut what = what.to_owned();
-    cut(&mut what, REASON_LIMIT);
+    tidy(&mut what, REASON_LIMIT);
     let message = format!(
         "remediator {name} {version} failed on {} {}/{}: {what}. Nothing it asked for was done. Remedy: {remedy}",
         view.kind, view.namespace, view.name
@@ -69,9 +69,8 @@ fn cause(state: &CallState, error: &wasmtime::Error) -> FailureCause {
         Some(Trap::Interrupt) => FailureCause::Deadline,
         Some(Trap::StackOverflow) => FailureCause::Stack,
         // A guest that gets no memory aborts; what it hits first depends on its language.
-        Some(_) if state.limiter.denied_memory => FailureCause::Memory,
+        _ if state.limiter.denied_memory => FailureCause::Memory,
         Some(_) => FailureCause::Trap,
-        None if state.limiter.denied_memory => FailureCause::Memory,
         None => untyped(&error.root_cause().to_string()),
     }
 }

@@ -11,7 +11,7 @@ use crate::journal::{Journal, JournalInput, JournalRecord, ReplayError};
 use crate::limits::{Limits, MEMORY_LIMIT};
 use crate::manifest::Manifest;
 use crate::report::{CallFailure, CallInput, CallReport, FailureCause, Outcome, Refusal};
-use crate::state::{CallState, cut, journal_input};
+use crate::state::{CallState, journal_input, tidy};
 
 /// Longest name of a step.
 const STEP_LIMIT: usize = 64;
@@ -65,7 +65,7 @@ impl Module {
         let limits = limits.within(&self.shared.ceiling);
         let granted = granted.and(&self.manifest.capabilities.iter().copied().collect());
         let (seen, refusal) = journal_input(input, limits, granted);
-        let (record, failure) = self.record(seen.clone(), refusal);
+        let (record, failure) = self.record(&seen, refusal);
         let journal =
             Journal { digest: self.digest.clone(), contract: self.manifest.contract.clone(), input: seen, record };
         let record = &journal.record;
@@ -95,12 +95,12 @@ impl Module {
         }
         // A refusal from outside the guest (a proof of something else) is part of the input here.
         let outside = journal.record.refusals.iter().find(|refusal| refusal.key.is_empty()).cloned();
-        let (record, _) = self.record(journal.input.clone(), outside);
+        let (record, _) = self.record(&journal.input, outside);
         let fields = journal.record.differences(&record);
         if fields.is_empty() { Ok(()) } else { Err(ReplayError::Differs { fields }) }
     }
 
-    fn record(&self, input: JournalInput, refusal: Option<Refusal>) -> (JournalRecord, Option<CallFailure>) {
+    fn record(&self, input: &JournalInput, refusal: Option<Refusal>) -> (JournalRecord, Option<CallFailure>) {
         let (step, memory) = (input.remediation.step.clone(), input.remediation.memory.clone());
         let run = match self.run(input) {
             Ok(run) => run,
@@ -118,21 +118,21 @@ impl Module {
         (record, failure)
     }
 
-    fn run(&self, input: JournalInput) -> Result<Run, CallFailure> {
+    fn run(&self, input: &JournalInput) -> Result<Run, CallFailure> {
         let given = input.limits.fuel;
         let mut store = self.shared.store(input.clone()).map_err(|error| {
             let remedy = "the call is tried again";
-            failure::message(&self.manifest, &input, FailureCause::Host, &format!("{error:#}"), remedy)
+            failure::message(&self.manifest, input, FailureCause::Host, &format!("{error:#}"), remedy)
         })?;
         let answer = {
             let _ticking = self.shared.ticker.during_call();
-            self.linked.reconcile(&mut store, &input)
+            self.linked.reconcile(&mut store, input)
         };
         let left = store.get_fuel().unwrap_or(0);
         let state = store.into_data();
         let answer = match answer {
             Err(error) => Err(failure::explain(&self.manifest, &state, &error)),
-            Ok(answer) => self.checked(&input, answer),
+            Ok(answer) => self.checked(input, answer),
         };
         Ok(Run { answer, state, fuel: given.saturating_sub(left) })
     }
@@ -156,7 +156,7 @@ impl Module {
             }
             Answer::Done { mut outcome, step, memory } => {
                 if let Outcome::Failed { reason } = &mut outcome {
-                    cut(reason, REASON_LIMIT);
+                    tidy(reason, REASON_LIMIT);
                 }
                 Ok(Done { outcome, step, memory })
             }

@@ -131,7 +131,7 @@ impl CallState {
         if room == 0 || !self.input.granted.allows(Capability::Report) {
             return Ok(());
         }
-        cut(&mut message, room.min(2_048));
+        tidy(&mut message, room.min(2_048));
         self.log_bytes += message.len() + 1;
         self.log.push(format!("{level}: {message}"));
         Ok(())
@@ -152,6 +152,14 @@ fn text_bytes(effect: &Effect) -> usize {
 pub(crate) fn cut(text: &mut String, limit: usize) {
     if text.len() > limit {
         text.truncate(text.floor_char_boundary(limit));
+    }
+}
+
+/// Text of a guest that people will read, on a terminal too: short, and without control characters.
+pub(crate) fn tidy(text: &mut String, limit: usize) {
+    cut(text, limit);
+    if text.chars().any(|c| c.is_control() && c != '\n') {
+        *text = text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
     }
 }
 

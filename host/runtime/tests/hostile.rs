@@ -1,5 +1,7 @@
 //! What a remediator may try, and that nothing comes of it: no effect, bounded time and memory, others go on.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 mod common;
 
 use std::time::{Duration, Instant};
@@ -140,6 +142,22 @@ fn a_proof_kept_from_an_earlier_call_opens_nothing() {
 }
 
 #[test]
+fn a_component_written_by_hand_cannot_invent_a_proof() {
+    let text = include_str!("../../../tests/components/by-hand/forge.wat");
+    let manifest = r#"{"name":"by-hand","version":"1.0.0","contract":"palisade:remediation@0.1.0",
+        "capabilities":["fencing","workloads"]}"#;
+    for number in [0, 1, 2, 7, i32::MAX, -1] {
+        let bytes = wat::parse_str(text.replace("HANDLE", &number.to_string())).unwrap();
+        let module = common::host().load(&common::with_manifest(bytes, manifest)).unwrap();
+        for proof in [None, Some(proof())] {
+            let report = call(&module, &CallInput { proof, ..attack("") });
+            assert_eq!(report.outcome.unwrap_err().cause, FailureCause::Handle, "handle {number}");
+            assert_eq!(report.effects, []);
+        }
+    }
+}
+
+#[test]
 fn without_a_proof_no_handle_is_given() {
     let report = call(&module("hostile"), &attack("keep-proof"));
     assert_eq!(report.memory, [0; 4]);
@@ -239,8 +257,14 @@ fn floods_are_cut_and_the_rest_is_refused() {
 
     let flood = run("flood-effects");
     assert_eq!((flood.effects.len(), flood.refusals.len()), (limits.effects, 500 - limits.effects));
-    let large: usize = run("large-effects").effects.iter().map(|staged| format!("{:?}", staged.effect).len()).sum();
-    assert!(large < limits.effect_bytes * 2, "{large}");
+
+    for staged in run("large-effects").effects {
+        let Effect::Event { message, .. } = staged.effect else { panic!("only events") };
+        assert_eq!(message.len(), 1_024, "as much as the API server takes");
+    }
+    let tight = Limits { effect_bytes: 5_000, ..Limits::default() };
+    let report = module("hostile").call(&attack("large-effects"), &tight, &Granted::all());
+    assert_eq!((report.effects.len(), report.refusals.len()), (4, 28));
 }
 
 #[test]
@@ -256,6 +280,43 @@ fn what_was_not_granted_is_refused_or_stops_the_call() {
     assert_contained("agent", &report, FailureCause::NotGranted);
     assert!(report.outcome.unwrap_err().message.contains("agent, which is not granted"));
     assert_eq!(granted.missing(&module.manifest().capabilities).len(), 4);
+}
+
+#[test]
+fn what_people_read_has_no_control_characters() {
+    let report = run("escape-terminal");
+    assert_eq!(report.log, ["info:  [2J all clear"]);
+    assert_eq!(report.outcome, Ok(Outcome::Failed { reason: " [31mred".into() }));
+}
+
+#[test]
+fn more_calls_at_once_than_the_host_has_room_for_are_nobodys_fault() {
+    let mut settings = common::settings();
+    settings.concurrent_calls = 1;
+    settings.ceiling.fuel = u64::MAX / 2;
+    let host = palisade_runtime::Host::new(&settings).unwrap();
+    let (good, bad) = (module_of(&host, "self-node"), module_of(&host, "hostile"));
+    let limits = Limits { fuel: u64::MAX / 2, deadline_millis: 300, ..Limits::default() };
+    std::thread::scope(|scope| {
+        let busy = scope.spawn(|| bad.call(&attack("loop"), &limits, &Granted::all()));
+        let mut crowded = 0;
+        while !busy.is_finished() {
+            match call(&good, &input()).outcome {
+                Err(failure) => {
+                    assert_eq!(failure.cause, FailureCause::Host, "{failure}");
+                    assert!(!failure.cause.blames_module());
+                    crowded += 1;
+                }
+                Ok(_) => std::thread::yield_now(),
+            }
+        }
+        assert!(crowded > 0);
+    });
+    assert!(call(&good, &input()).outcome.is_ok(), "and once there is room, it works");
+}
+
+fn module_of(host: &palisade_runtime::Host, name: &str) -> std::sync::Arc<palisade_runtime::Module> {
+    host.load(&common::guest(name)).unwrap()
 }
 
 #[test]

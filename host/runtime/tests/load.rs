@@ -1,12 +1,14 @@
 //! What is not a remediator is refused before any of its code runs, with a message that says what to do.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 mod common;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
-use common::{call, guest, host, input};
-use palisade_runtime::{EngineSettings, Host, LoadError, SECTION};
+use common::{call, guest, host, input, with_manifest};
+use palisade_runtime::{EngineSettings, Host, LoadError};
 
 fn refused(bytes: &[u8]) -> LoadError {
     host().load(bytes).expect_err("this must not load")
@@ -14,22 +16,6 @@ fn refused(bytes: &[u8]) -> LoadError {
 
 fn component(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
-}
-
-/// Appends a custom section, as any tool can.
-fn with_section(mut bytes: Vec<u8>, content: &str) -> Vec<u8> {
-    let mut body = vec![SECTION.len() as u8];
-    body.extend_from_slice(SECTION.as_bytes());
-    body.extend_from_slice(content.as_bytes());
-    bytes.push(0);
-    let mut size = body.len();
-    while size >= 0x80 {
-        bytes.push((size & 0x7f) as u8 | 0x80);
-        size >>= 7;
-    }
-    bytes.push(size as u8);
-    bytes.extend(body);
-    bytes
 }
 
 fn manifest(capabilities: &str) -> String {
@@ -88,7 +74,7 @@ fn the_wrong_world() {
     let error = refused(&foreign).to_string();
     assert!(error.contains("fencing@7.0.0") && error.contains("palisade:remediation/fencing@0.1.0"), "{error}");
 
-    let silent = with_section(component("(component)"), &manifest(""));
+    let silent = with_manifest(component("(component)"), &manifest(""));
     assert_eq!(refused(&silent), LoadError::NoReconcile { exports: vec![] });
 }
 
@@ -97,35 +83,35 @@ fn manifests_that_cannot_be_used() {
     let bare = component(&format!("(component {EXPORT})"));
     assert_eq!(refused(&bare), LoadError::NoManifest);
 
-    let two = with_section(guest("self-node"), &manifest(""));
+    let two = with_manifest(guest("self-node"), &manifest(""));
     assert_eq!(refused(&two), LoadError::TwoManifests { count: 2 });
 
-    let unknown = refused(&with_section(bare.clone(), &manifest(r#""root""#))).to_string();
+    let unknown = refused(&with_manifest(bare.clone(), &manifest(r#""root""#))).to_string();
     assert!(unknown.contains("\"root\"") && unknown.contains("target, agent, fencing, workloads"), "{unknown}");
 
-    let broken = refused(&with_section(bare.clone(), "{"));
+    let broken = refused(&with_manifest(bare.clone(), "{"));
     assert!(matches!(broken, LoadError::BadManifest { .. }), "{broken}");
 
     let future = manifest("").replace("@0.1.0", "@9.0.0");
-    let error = refused(&with_section(bare, &future));
+    let error = refused(&with_manifest(bare, &future));
     assert!(matches!(error, LoadError::UnknownContract { .. }), "{error}");
 }
 
 #[test]
 fn an_interface_that_the_manifest_does_not_ask_for() {
     let text = format!(r#"(component (import "palisade:remediation/scheduling@0.1.0" (instance)) {EXPORT})"#);
-    let error = refused(&with_section(component(&text), &manifest(r#""fencing""#))).to_string();
+    let error = refused(&with_manifest(component(&text), &manifest(r#""fencing""#))).to_string();
     assert!(error.contains("imports scheduling"), "{error}");
 }
 
 #[test]
 fn types_that_do_not_fit_show_in_the_trial() {
-    let error = refused(&with_section(component(&format!("(component {EXPORT})")), &manifest("")));
+    let error = refused(&with_manifest(component(&format!("(component {EXPORT})")), &manifest("")));
     assert!(matches!(error, LoadError::TrialFailed { .. }), "{error}");
 
     let missing = r#"(component (import "palisade:remediation/fencing@0.1.0" (instance (export "bless" (func)))) "#;
     let text = format!("{missing}{EXPORT})");
-    let error = refused(&with_section(component(&text), &manifest(r#""fencing""#)));
+    let error = refused(&with_manifest(component(&text), &manifest(r#""fencing""#)));
     assert!(matches!(&error, LoadError::TrialFailed { detail } if detail.contains("bless")), "{error}");
 }
 

@@ -1,5 +1,7 @@
 //! The stock remediators as components: the same story as their native tests, now through the host.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 mod common;
 
 use common::{authority, call, input, module, proof};

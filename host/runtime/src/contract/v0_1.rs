@@ -6,7 +6,7 @@ use super::v0_1_convert as convert;
 use crate::capability::Capability;
 use crate::effect::{Effect, FenceMethod};
 use crate::report::RefusalReason;
-use crate::state::{CallState, ProofHandle};
+use crate::state::{CallState, ProofHandle, tidy};
 
 #[allow(missing_docs, clippy::pedantic, reason = "generated from the documented WIT")]
 mod bindings {
@@ -131,20 +131,44 @@ impl scheduling::Host for CallState {
     }
 }
 
-impl report::Host for CallState {
-    fn condition(&mut self, kind: String, status: report::ConditionStatus, reason: String, message: String) -> Staged {
-        let word = |text: &str| !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric());
-        if !word(&kind) || !word(&reason) {
-            self.enter("report.condition", "")?;
-            let why = "kind and reason of a condition are single words of at most 64 letters and digits";
-            return Ok(Err(convert::refusal(RefusalReason::Refused(why.into()))));
+/// Longest message of a condition or an event; the API server accepts no longer one for events.
+const MESSAGE_LIMIT: usize = 1_024;
+
+impl CallState {
+    /// Kinds and reasons end up in fields for which the API server has rules.
+    fn single_words(&mut self, function: &str, words: &[&str]) -> wasmtime::Result<Result<(), types::Refusal>> {
+        let word = |text: &str| (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric());
+        if words.iter().all(|text| word(text)) {
+            return Ok(Ok(()));
         }
+        self.enter(function, "")?;
+        let why = "kinds and reasons are single words of at most 64 letters and digits";
+        Ok(Err(convert::refusal(RefusalReason::Refused(why.into()))))
+    }
+}
+
+impl report::Host for CallState {
+    fn condition(
+        &mut self,
+        kind: String,
+        status: report::ConditionStatus,
+        reason: String,
+        mut message: String,
+    ) -> Staged {
+        if let Err(refusal) = self.single_words("report.condition", &[&kind, &reason])? {
+            return Ok(Err(refusal));
+        }
+        tidy(&mut message, MESSAGE_LIMIT);
         let key = format!("condition/{kind}");
         let status = convert::condition_status(status);
         self.stage_v0_1("report.condition", key, Effect::Condition { kind, status, reason, message })
     }
 
-    fn event(&mut self, key: String, warning: bool, reason: String, message: String) -> Staged {
+    fn event(&mut self, key: String, warning: bool, reason: String, mut message: String) -> Staged {
+        if let Err(refusal) = self.single_words("report.event", &[&reason])? {
+            return Ok(Err(refusal));
+        }
+        tidy(&mut message, MESSAGE_LIMIT);
         self.stage_v0_1("report.event", key, Effect::Event { warning, reason, message })
     }
 

@@ -1,13 +1,14 @@
 //! Shared by the integration tests: the built components, one host, and a node in trouble.
 #![allow(dead_code, reason = "every test binary uses its own part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of tests: failing is how it reports")]
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use palisade_runtime::{
     AgentReach, AgentView, CallInput, CallReport, EngineSettings, FenceStage, FencingView, Grade, Granted, Host,
-    Limits, Module, NodeCondition, Proof, ProofAuthority, ProofClaim, ProofKind, RemediationView, Snapshot, TargetView,
-    WorkloadsView,
+    Limits, Module, NodeCondition, Proof, ProofAuthority, ProofClaim, ProofKind, RemediationView, SECTION, Snapshot,
+    TargetView, WorkloadsView,
 };
 
 /// The bytes of a built component.
@@ -104,4 +105,20 @@ pub fn proof() -> Proof {
 /// A call with default limits and everything granted.
 pub fn call(module: &Module, input: &CallInput) -> CallReport {
     module.call(input, &Limits::default(), &Granted::all())
+}
+
+/// Appends a custom section, as any tool can.
+pub fn with_manifest(mut bytes: Vec<u8>, content: &str) -> Vec<u8> {
+    let mut body = vec![SECTION.len() as u8];
+    body.extend_from_slice(SECTION.as_bytes());
+    body.extend_from_slice(content.as_bytes());
+    bytes.push(0);
+    let mut size = body.len();
+    while size >= 0x80 {
+        bytes.push((size & 0x7f) as u8 | 0x80);
+        size >>= 7;
+    }
+    bytes.push(size as u8);
+    bytes.extend(body);
+    bytes
 }

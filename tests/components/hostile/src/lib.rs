@@ -77,6 +77,10 @@ impl Remediator for Hostile {
                     let _ = report::event(&format!("event-{n}"), false, "Large", &"z".repeat(10_000));
                 }
             }
+            "escape-terminal" => {
+                report::log(Level::Info, "\u{1b}[2J\u{7}all clear");
+                return Ok(Outcome::failed("failed", "\u{1b}[31mred"));
+            }
             // What is not its own.
             "reuse-key" => {
                 scheduling::cordon("one")?;
