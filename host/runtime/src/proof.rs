@@ -8,6 +8,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::hex;
 
 /// Name of a proof: derived from what it is bound to, so that it survives a restart of the controller. It is a name,
 /// not a right: the gate wants the [`Proof`] itself.
@@ -117,8 +120,15 @@ impl Proof {
 
 impl ProofClaim {
     /// The name of a proof with this claim.
+    ///
+    /// A digest, so that it is short however long the parts are: remediators put it into effect keys.
     pub fn id(&self) -> ProofId {
-        ProofId(format!("{}/{}/{}", self.remediation_uid, self.boot_id, self.intent_uid))
+        let mut digest = Sha256::new();
+        for part in [&self.remediation_uid, &self.node, &self.boot_id, &self.intent_uid] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        ProofId(format!("proof-{}", hex::encode(&digest.finalize()[..16])))
     }
 }
 
@@ -144,6 +154,16 @@ mod tests {
         assert!(authority.mint(claim()).is_some());
         assert!(authority.mint(ProofClaim { boot_id: " ".into(), ..claim() }).is_none());
         assert!(authority.mint(ProofClaim { intent_uid: String::new(), ..claim() }).is_none());
+    }
+
+    #[test]
+    fn the_name_says_what_it_is_bound_to_and_not_when() {
+        let name = claim().id();
+        assert_eq!(name, ProofClaim { age_millis: 9, kind: ProofKind::BootChanged, ..claim() }.id());
+        assert_ne!(name, ProofClaim { intent_uid: "j".into(), ..claim() }.id());
+        assert_ne!(name, ProofClaim { node: "nb".into(), boot_id: String::new(), ..claim() }.id());
+        let long = ProofClaim { node: "n".repeat(253), ..claim() }.id();
+        assert_eq!(long.as_str().len(), "proof-".len() + 32);
     }
 
     #[test]

@@ -72,6 +72,13 @@ fn every_attack_ends_in_its_own_failure() {
 }
 
 #[test]
+fn the_attack_can_be_a_parameter_too() {
+    let mut input = attack("");
+    input.remediation.parameters = serde_json::json!({ "attack": "loop" });
+    assert_contained("parameter", &call(&module("hostile"), &input), FailureCause::OutOfFuel);
+}
+
+#[test]
 fn no_attack_takes_longer_than_the_deadline_allows() {
     // The deadline is the bound that holds whatever a guest does; generous, because test machines are busy.
     let bound = Limits::default().deadline() * 10;

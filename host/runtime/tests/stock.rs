@@ -51,6 +51,23 @@ fn with_a_proof_each_releases_its_way_and_the_gate_lets_it_through() {
 }
 
 #[test]
+fn a_release_fits_into_its_key_with_names_as_long_as_they_get() {
+    let mut input = proven();
+    let mut claim = common::claim();
+    claim.remediation_uid = "3c0c2d0e-7e0f-4f3c-9a57-3b7d6c1f2a10".into();
+    claim.boot_id = "b1f0c2d0-7e0f-4f3c-9a57-3b7d6c1f2a10".into();
+    claim.node = "n".repeat(253);
+    input.remediation.uid.clone_from(&claim.remediation_uid);
+    input.remediation.node.clone_from(&claim.node);
+    input.snapshot.fencing.boot_id.clone_from(&claim.boot_id);
+    input.proof = authority().mint(claim);
+    for name in ["self-node", "out-of-service-taint"] {
+        let report = call(&module(name), &input);
+        assert_eq!((report.refusals, report.effects.len()), (vec![], 1), "{name}");
+    }
+}
+
+#[test]
 fn when_all_is_gone_the_taint_goes_too() {
     let mut input = proven();
     input.snapshot.workloads.released = Some(ReleaseMethod::OutOfServiceTaint);

@@ -1,4 +1,5 @@
-//! Everything a remediator should not do, one attack per call. The strategy of the remediation names the attack.
+//! Everything a remediator should not do, one attack per call. The strategy of the remediation names the attack, or its
+//! parameter `attack`.
 //!
 //! Used by the hostile suites of runtime and controller: `hostile.wasm` is an ordinary component until it is called.
 
@@ -23,7 +24,11 @@ const HUGE: usize = 3 << 19;
 
 impl Remediator for Hostile {
     fn reconcile(remediation: Remediation) -> Result<Outcome, Failure> {
-        match remediation.strategy.as_str() {
+        let attack = match remediation.strategy.as_str() {
+            "" => parameter(&remediation.parameters),
+            strategy => strategy,
+        };
+        match attack {
             "behave" => {}
             // Time, memory, stack.
             "loop" => spin(),
@@ -94,6 +99,12 @@ impl Remediator for Hostile {
     }
 }
 
+/// The text after `"attack":`, without a JSON parser.
+fn parameter(parameters: &str) -> &str {
+    let text = parameters.split_once("\"attack\"").map_or("", |(_, rest)| rest);
+    text.split('"').nth(1).unwrap_or("behave")
+}
+
 fn ask() -> Result<(), Failure> {
     fencing::request("fence", fencing::Method::SelfFence)?;
     scheduling::cordon("cordon")?;
@@ -153,4 +164,5 @@ palisade_remediator::remediator! {
     name: "hostile",
     remediator: Hostile,
     capabilities: [target, agent, fencing, workloads, scheduling],
+    parameters: r#"{"type":"object","properties":{"attack":{"type":"string"}}}"#,
 }
