@@ -1,5 +1,8 @@
 //! Objects through a `kube::Client`: versions, conflicts, status, finalizers, deletion, owners.
 
+// Helpers of tests may panic like the tests that call them.
+#![allow(clippy::expect_used, clippy::panic)]
+
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
@@ -87,6 +90,17 @@ async fn of_two_writers_with_the_same_version_one_gets_a_conflict() {
     let blind: Lease = from(json!({"metadata": {"name": "node-1"}, "spec": {}}));
     let (code_, message) = code(api.replace("node-1", &PostParams::default(), &blind).await);
     assert!(code_ == 422 && message.contains("must be specified for an update"), "{code_} {message}");
+}
+
+#[tokio::test]
+async fn a_put_makes_a_lease_unless_it_means_one_that_is_gone() {
+    let api: Api<Lease> = Api::namespaced(ApiStore::default().client(), "default");
+    let lease: Lease = from(json!({"metadata": {"name": "n"}, "spec": {}}));
+    let made = api.replace("n", &PostParams::default(), &lease).await.expect("created by PUT");
+    api.delete("n", &DeleteParams::default()).await.expect("deleted");
+
+    let (code_, message) = code(api.replace("n", &PostParams::default(), &made).await);
+    assert!(code_ == 409 && message.contains("Precondition failed: UID in precondition"), "{message}");
 }
 
 #[tokio::test]
@@ -263,6 +277,8 @@ async fn events_are_the_same_in_both_groups() {
     let core: Api<Event> = Api::namespaced(client, "default");
     let selected = ListParams::default().fields("involvedObject.name=n,reason=Fenced");
     let found = core.list(&selected).await.expect("listed").items;
+    let by_new_name = ListParams::default().fields("regarding.name=n");
+    assert_eq!(new.list(&by_new_name).await.expect("listed").items.len(), 1);
     assert_eq!(found.first().and_then(|e| e.message.as_deref()), Some("gone"));
 }
 

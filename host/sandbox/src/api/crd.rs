@@ -19,9 +19,7 @@ pub fn complete(definition: &mut Value, clock: &dyn Clock) {
     super::meta::default_at(definition, &["spec", "names", "singular"], json!(kind.to_lowercase()));
     super::meta::default_at(definition, &["spec", "conversion"], json!({"strategy": "None"}));
     let now = rfc3339(clock.now());
-    let condition = |kind: &str, reason: &str, message: &str| {
-        json!({"type": kind, "status": "True", "lastTransitionTime": now, "reason": reason, "message": message})
-    };
+    let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now, "reason": reason, "message": message});
     let names = at(definition, &["spec", "names"]).cloned().unwrap_or_default();
     let stored: Vec<Value> = versions(definition)
         .filter(|v| v.get("storage").and_then(Value::as_bool) == Some(true))
@@ -97,11 +95,8 @@ pub fn resource(definition: &Value) -> Result<Resource, Vec<FieldError>> {
 
 fn version(value: &Value, index: usize) -> Result<Version, Vec<FieldError>> {
     let path = |rest: &str| {
-        let mut path = vec![
-            Segment::Field("spec".to_owned()),
-            Segment::Field("versions".to_owned()),
-            Segment::Index(index),
-        ];
+        let mut path =
+            vec![Segment::Field("spec".to_owned()), Segment::Field("versions".to_owned()), Segment::Index(index)];
         path.extend(FieldError::at(rest));
         path
     };
@@ -117,11 +112,7 @@ fn version(value: &Value, index: usize) -> Result<Version, Vec<FieldError>> {
         }
         Err(error) => {
             let detail = format!("must be a valid regular expression, but isn't: {error}");
-            errors.push(FieldError::invalid(
-                path("schema.openAPIV3Schema"),
-                &format!("\"{pattern}\""),
-                &detail,
-            ));
+            errors.push(FieldError::invalid(path("schema.openAPIV3Schema"), &format!("\"{pattern}\""), &detail));
         }
     });
     let rules = compile_schema(&json);
@@ -149,9 +140,7 @@ fn rule_errors(schema: &Value) -> Vec<String> {
     while let Some(node) = pending.pop() {
         if node.get("x-kubernetes-validations").is_some() {
             let only = json!({"x-kubernetes-validations": node.get("x-kubernetes-validations")});
-            found.extend(
-                compile_schema(&only).compilation_errors().iter().map(|e| format!("compilation failed: {e}")),
-            );
+            found.extend(compile_schema(&only).compilation_errors().iter().map(|e| format!("compilation failed: {e}")));
         }
         pending.extend(children(node));
     }

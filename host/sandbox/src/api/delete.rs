@@ -192,8 +192,7 @@ impl Writer<'_> {
         }
         if !key.namespace.is_empty() {
             let namespaces = ResourceKey { group: String::new(), plural: "namespaces".to_owned() };
-            let namespace =
-                ObjectKey { resource: namespaces, namespace: String::new(), name: key.namespace.clone() };
+            let namespace = ObjectKey { resource: namespaces, namespace: String::new(), name: key.namespace.clone() };
             self.finish_deletion(&namespace);
         }
         self.finish_definition(&key.resource);

@@ -66,15 +66,16 @@ pub fn answer(state: &State, path: &[String], aggregated: bool) -> Result<Value,
             let wanted = |group: &str| group.is_empty() == (*root == "api");
             let items: Vec<Value> =
                 groups.iter().filter(|(group, _)| wanted(group)).map(|(g, v)| aggregate(g, v)).collect();
-            Ok(json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}))
+            Ok(
+                json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}),
+            )
         }
         ["api"] => Ok(json!({
             "kind": "APIVersions", "versions": ["v1"],
             "serverAddressByClientCIDRs": [],
         })),
         ["apis"] => {
-            let list: Vec<Value> =
-                groups.iter().filter(|(g, _)| !g.is_empty()).map(|(g, v)| group(g, v)).collect();
+            let list: Vec<Value> = groups.iter().filter(|(g, _)| !g.is_empty()).map(|(g, v)| group(g, v)).collect();
             Ok(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": list}))
         }
         ["apis", name] => {
@@ -93,10 +94,8 @@ pub fn answer(state: &State, path: &[String], aggregated: bool) -> Result<Value,
 }
 
 fn group(name: &str, versions: &BTreeMap<Reverse<Priority>, Vec<Arc<Resource>>>) -> Value {
-    let list: Vec<Value> = versions
-        .keys()
-        .map(|Reverse(v)| json!({"groupVersion": format!("{name}/{}", v.3), "version": v.3}))
-        .collect();
+    let list: Vec<Value> =
+        versions.keys().map(|Reverse(v)| json!({"groupVersion": format!("{name}/{}", v.3), "version": v.3})).collect();
     json!({"name": name, "versions": list, "preferredVersion": list.first()})
 }
 

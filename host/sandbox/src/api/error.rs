@@ -36,7 +36,11 @@ impl FieldError {
                     }
                     out.push_str(name);
                 }
-                Segment::Index(index) => out.push_str(&format!("[{index}]")),
+                Segment::Index(index) => {
+                    out.push('[');
+                    out.push_str(&index.to_string());
+                    out.push(']');
+                }
             }
         }
         if out.is_empty() { "<nil>".to_owned() } else { out }
@@ -44,8 +48,7 @@ impl FieldError {
 
     /// A "missing" error.
     pub fn required(path: Vec<Segment>, detail: &str) -> Self {
-        let message =
-            if detail.is_empty() { "Required value".to_owned() } else { format!("Required value: {detail}") };
+        let message = if detail.is_empty() { "Required value".to_owned() } else { format!("Required value: {detail}") };
         Self { path, cause: "FieldValueRequired", message }
     }
 
@@ -159,20 +162,16 @@ impl ApiError {
         } else {
             format!("{}.{}", resource.kind, resource.group)
         };
-        let causes: Vec<Value> = errors
-            .iter()
-            .map(|e| json!({"reason": e.cause, "message": e.message, "field": e.field()}))
-            .collect();
+        let causes: Vec<Value> =
+            errors.iter().map(|e| json!({"reason": e.cause, "message": e.message, "field": e.field()})).collect();
         let mut error = Self::new(422, "Invalid", format!("{kind} \"{name}\" is invalid: {list}"));
-        error.details =
-            Some(json!({"name": name, "group": resource.group, "kind": resource.kind, "causes": causes}));
+        error.details = Some(json!({"name": name, "group": resource.group, "kind": resource.kind, "causes": causes}));
         error
     }
 
     /// 422 for a JSON patch that does not fit the object, as the real server answers it.
     pub fn patch_does_not_apply(why: &str) -> Self {
-        let mut error =
-            Self::new(422, "Invalid", "the server rejected our request due to an error in our request");
+        let mut error = Self::new(422, "Invalid", "the server rejected our request due to an error in our request");
         error.details = Some(json!({"causes": [{"reason": "UnexpectedServerResponse", "message": why}]}));
         error
     }

@@ -52,9 +52,7 @@ impl Writer<'_> {
     /// An owner counts if it exists where the dependent may refer to it: cluster-wide or in the same namespace.
     fn has_owner(&self, key: &ObjectKey, object: &Value) -> bool {
         meta::owner_uids(object).iter().any(|uid| {
-            self.state
-                .by_uid(uid)
-                .is_some_and(|owner| owner.namespace.is_empty() || owner.namespace == key.namespace)
+            self.state.by_uid(uid).is_some_and(|owner| owner.namespace.is_empty() || owner.namespace == key.namespace)
         })
     }
 

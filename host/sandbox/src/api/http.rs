@@ -1,6 +1,5 @@
 //! Requests in, responses out.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,16 +13,16 @@ use serde_json::{Value, json};
 
 use super::ApiStore;
 use super::audit::AuditEntry;
-use super::delete::{DeleteOptions, Deleted, Propagation};
+use super::delete::Deleted;
 use super::error::ApiError;
 use super::meta;
 use super::patch::Patch;
 use super::path::{self, Route};
+use super::request::{Call, query};
 use super::respond::{Accept, ResponseBody, json_response, status_response, stream_response};
-use super::selectors::Selector;
 use super::switches::Writes;
 use super::watch::{WatchRequest, watch};
-use super::write::{FieldValidation, Target, WriteOptions, Written};
+use super::write::{Target, WriteOptions, Written};
 use super::{discovery, openapi, views};
 
 /// The size at which the real server refuses a body.
@@ -59,16 +58,6 @@ where
         let store = self.store.clone();
         Box::pin(async move { Ok(handle(&store, request).await) })
     }
-}
-
-/// What is left of a request once its body is read.
-struct Call {
-    method: Method,
-    path: String,
-    query: HashMap<String, String>,
-    content_type: String,
-    accept: String,
-    body: Bytes,
 }
 
 /// Answers one request.
@@ -139,11 +128,11 @@ impl Call {
             Route::Objects(target) => {
                 describe(entry, &target);
                 let namespace = (!target.namespace.is_empty()).then(|| target.namespace.clone());
-                self.objects(store, target, namespace, &accept()?, entry)
+                self.objects(store, target, namespace, accept()?, entry)
             }
             Route::AllNamespaces(target) => {
                 describe(entry, &target);
-                self.objects(store, target, None, &accept()?, entry)
+                self.objects(store, target, None, accept()?, entry)
             }
         }
     }
@@ -153,7 +142,7 @@ impl Call {
         store: &ApiStore,
         target: Target,
         namespace: Option<String>,
-        accept: &Accept,
+        accept: Accept,
         entry: &mut AuditEntry,
     ) -> Answer {
         let everywhere = target.resource.namespaced && namespace.is_none();
@@ -166,19 +155,13 @@ impl Call {
             writes_work(store.inner.switches.writes())?;
         }
         match (&self.method, single) {
-            (&Method::GET, true) if self.flag("watch") => {
-                self.watch(store, target, namespace, accept)
-            }
+            (&Method::GET, _) if self.flag("watch") => self.watch(store, target, namespace, accept),
             (&Method::GET, true) => {
                 let state = store.state();
-                let object = state
-                    .get(&target.key())
-                    .ok_or_else(|| ApiError::not_found(&target.resource, &target.name))?;
+                let object =
+                    state.get(&target.key()).ok_or_else(|| ApiError::not_found(&target.resource, &target.name))?;
                 let shown = views::show(&target, object);
                 Ok(json_response(200, &accept.object(&target, shown, self.include(), store.now())))
-            }
-            (&Method::GET, false) if self.flag("watch") => {
-                self.watch(store, target, namespace, accept)
             }
             (&Method::GET, false) => {
                 let selector = self.selector(&target)?;
@@ -215,9 +198,7 @@ impl Call {
                 Ok(self.written(&target, &written, accept, store))
             }
             (&Method::DELETE, true) if target.subresource.is_empty() => self.delete(store, &target, accept),
-            (&Method::DELETE, false) => {
-                self.delete_collection(store, &target, namespace.as_deref(), accept)
-            }
+            (&Method::DELETE, false) => self.delete_collection(store, &target, namespace.as_deref(), accept),
             _ => Err(ApiError::method_not_allowed()),
         }
     }
@@ -232,7 +213,7 @@ impl Call {
         action(&mut store.writer(&mut state), body, &self.options())
     }
 
-    fn written(&self, target: &Target, written: &Written, accept: &Accept, store: &ApiStore) -> Response<ResponseBody> {
+    fn written(&self, target: &Target, written: &Written, accept: Accept, store: &ApiStore) -> Response<ResponseBody> {
         let shown = views::show(target, &written.object);
         let code = if written.created { 201 } else { 200 };
         let mut response = json_response(code, &accept.object(target, shown, self.include(), store.now()));
@@ -245,7 +226,7 @@ impl Call {
         response
     }
 
-    fn delete(&self, store: &ApiStore, target: &Target, accept: &Accept) -> Answer {
+    fn delete(&self, store: &ApiStore, target: &Target, accept: Accept) -> Answer {
         let options = self.delete_options()?;
         let mut state = store.state();
         let deleted = store.writer(&mut state).delete(target, &options)?;
@@ -271,13 +252,7 @@ impl Call {
         }
     }
 
-    fn delete_collection(
-        &self,
-        store: &ApiStore,
-        target: &Target,
-        namespace: Option<&str>,
-        accept: &Accept,
-    ) -> Answer {
+    fn delete_collection(&self, store: &ApiStore, target: &Target, namespace: Option<&str>, accept: Accept) -> Answer {
         let options = self.delete_options()?;
         let selector = self.selector(target)?;
         let mut state = store.state();
@@ -299,7 +274,7 @@ impl Call {
         Ok(json_response(200, &accept.list(target, items, version, self.include(), store.now())))
     }
 
-    fn watch(&self, store: &ApiStore, target: Target, namespace: Option<String>, accept: &Accept) -> Answer {
+    fn watch(&self, store: &ApiStore, target: Target, namespace: Option<String>, accept: Accept) -> Answer {
         let mut selector = self.selector(&target)?;
         if !target.name.is_empty() {
             selector.only_name(&target.name);
@@ -314,78 +289,9 @@ impl Call {
             timeout: Duration::from_secs(number("timeoutSeconds").unwrap_or(1800)),
             target: target.clone(),
         };
-        let events = watch(store.clone(), request)?;
-        let (accept, include, store) = (accept.clone(), self.include().to_owned(), store.clone());
+        let events = watch(store.clone(), request);
+        let (include, store) = (self.include().to_owned(), store.clone());
         Ok(stream_response(events, move |event| accept.event(&target, event, &include, store.now())))
-    }
-
-    fn verb(&self, single: bool) -> &'static str {
-        match (&self.method, single) {
-            (&Method::GET, _) if self.flag("watch") => "watch",
-            (&Method::GET, true) => "get",
-            (&Method::GET, false) => "list",
-            (&Method::POST, _) => "create",
-            (&Method::PUT, _) => "update",
-            (&Method::PATCH, _) if self.content_type.starts_with("application/apply-patch") => "apply",
-            (&Method::PATCH, _) => "patch",
-            (&Method::DELETE, true) => "delete",
-            (&Method::DELETE, false) => "deletecollection",
-            _ => "",
-        }
-    }
-
-    fn selector(&self, target: &Target) -> Result<Selector, ApiError> {
-        let text = |name: &str| self.query.get(name).map_or("", String::as_str);
-        let custom = target.version().map(|v| v.selectable.clone()).unwrap_or_default();
-        Selector::parse(&target.resource.plural, &custom, text("labelSelector"), text("fieldSelector"))
-    }
-
-    fn delete_options(&self) -> Result<DeleteOptions, ApiError> {
-        let mut options = DeleteOptions {
-            grace: self.query.get("gracePeriodSeconds").and_then(|v| v.parse().ok()),
-            propagation: self.query.get("propagationPolicy").map(|v| Propagation::parse(v)).unwrap_or_default(),
-            dry_run: self.query.contains_key("dryRun"),
-            ..DeleteOptions::default()
-        };
-        if !self.body.is_empty() {
-            options.merge(&self.json()?);
-        }
-        Ok(options)
-    }
-
-    fn options(&self) -> WriteOptions {
-        WriteOptions {
-            dry_run: self.query.contains_key("dryRun"),
-            manager: self.query.get("fieldManager").cloned().unwrap_or_default(),
-            force: self.flag("force"),
-            fields: match self.query.get("fieldValidation").map(String::as_str) {
-                Some("Strict") => FieldValidation::Strict,
-                Some("Ignore") => FieldValidation::Ignore,
-                _ => FieldValidation::Warn,
-            },
-        }
-    }
-
-    fn flag(&self, name: &str) -> bool {
-        self.query.get(name).is_some_and(|value| matches!(value.as_str(), "" | "1" | "true"))
-    }
-
-    fn include(&self) -> &str {
-        self.query.get("includeObject").map_or("", String::as_str)
-    }
-
-    /// The body; YAML where the content type says so.
-    fn json(&self) -> Result<Value, ApiError> {
-        let kind = self.content_type.as_str();
-        if kind.contains("yaml") {
-            return serde_yaml_ng::from_slice(&self.body)
-                .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")));
-        }
-        if !kind.is_empty() && !kind.contains("json") {
-            return Err(ApiError::media_type(kind, "application/json, application/yaml"));
-        }
-        serde_json::from_slice(&self.body)
-            .map_err(|error| ApiError::bad_request(format!("the body of the request is not JSON: {error}")))
     }
 }
 
@@ -418,12 +324,4 @@ fn version() -> Value {
         "major": "1", "minor": "36", "gitVersion": "v1.36.0-palisade-sandbox", "gitCommit": "", "gitTreeState": "",
         "buildDate": "2026-01-01T00:00:00Z", "goVersion": "", "compiler": "", "platform": "linux/amd64",
     })
-}
-
-fn query(text: &str) -> HashMap<String, String> {
-    text.split('&')
-        .filter(|part| !part.is_empty())
-        .map(|part| part.split_once('=').unwrap_or((part, "")))
-        .map(|(name, value)| (path::decode(name), path::decode(&value.replace('+', " "))))
-        .collect()
 }

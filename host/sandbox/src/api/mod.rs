@@ -7,8 +7,10 @@
 //! send, status as its own endpoint, finalizers and graceful deletion, schemas and CEL rules of our CRDs, owner
 //! references. It does **not** imitate what the real control plane is there for: authentication, RBAC, admission policies
 //! (both stored, never enforced), quotas, paging (lists are always whole), validation of compiled-in kinds beyond what a
-//! mistake of ours would hit, conversion webhooks, and the controllers behind the objects.
+//! mistake of ours would hit, conversion webhooks, protobuf bodies (so `kubectl create -f` works and
+//! `kubectl create configmap` does not), and the controllers behind the objects.
 
+mod admit;
 mod audit;
 mod builtin;
 mod cel;
@@ -24,6 +26,7 @@ mod meta;
 mod openapi;
 mod patch;
 mod path;
+mod request;
 mod resource;
 mod respond;
 mod schema;
@@ -33,6 +36,7 @@ mod store;
 mod strategy;
 mod switches;
 mod table;
+mod update;
 mod views;
 mod watch;
 mod write;
@@ -73,7 +77,7 @@ impl Default for Settings {
         Self {
             clock: Arc::new(SystemClock),
             history: 10_000,
-            bookmark_interval: Duration::from_secs(60),
+            bookmark_interval: Duration::from_mins(1),
             audit: 0,
             collect_garbage: true,
         }

@@ -1,4 +1,4 @@
-//! OpenAPI v3, as much as `kubectl apply` and `kubectl explain` ask for: which kinds take which parameters, and the
+//! `OpenAPI` v3, as much as `kubectl apply` and `kubectl explain` ask for: which kinds take which parameters, and the
 //! schemas of custom resources.
 
 use std::collections::{BTreeMap, BTreeSet};

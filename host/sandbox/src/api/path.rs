@@ -36,7 +36,7 @@ pub fn route(state: &State, path: &str) -> Result<Route, ApiError> {
         ["version"] => Ok(Route::Version),
         ["healthz" | "readyz" | "livez", ..] => Ok(Route::Health),
         ["openapi", "v3", rest @ ..] => Ok(Route::OpenApi(owned(rest))),
-        ["api" | "apis"] | ["api", _] | ["apis", _] | ["apis", _, _] => Ok(Route::Discovery(parts)),
+        ["api" | "apis"] | ["api" | "apis", _] | ["apis", _, _] => Ok(Route::Discovery(parts)),
         ["api", version, rest @ ..] => objects(state, "", version, rest),
         ["apis", group, version, rest @ ..] => objects(state, group, version, rest),
         _ => Err(ApiError::no_such_path()),

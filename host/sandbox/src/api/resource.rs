@@ -89,7 +89,7 @@ pub struct Schema {
 pub struct Column {
     /// Heading.
     pub name: String,
-    /// OpenAPI type, or `date`.
+    /// `OpenAPI` type, or `date`.
     pub kind: String,
     /// Where the value is.
     pub json_path: String,

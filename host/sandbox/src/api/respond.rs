@@ -69,9 +69,7 @@ impl Accept {
         let (kind, api_version, items) = match self {
             Self::Table => return table::table(target, &items, &version, include, now),
             Self::Plain => (target.resource.list_kind.as_str(), target.api_version.as_str(), items),
-            Self::Metadata => {
-                ("PartialObjectMetadataList", "meta.k8s.io/v1", items.iter().map(partial).collect())
-            }
+            Self::Metadata => ("PartialObjectMetadataList", "meta.k8s.io/v1", items.iter().map(partial).collect()),
         };
         json!({"kind": kind, "apiVersion": api_version, "metadata": {"resourceVersion": version}, "items": items})
     }

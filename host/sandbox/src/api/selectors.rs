@@ -55,6 +55,7 @@ const FIELDS: &[(&str, &[&str])] = &[
             "regarding.uid",
             "reason",
             "reportingComponent",
+            "reportingController",
             "source",
             "type",
         ],
@@ -64,10 +65,8 @@ const FIELDS: &[(&str, &[&str])] = &[
 impl Selector {
     /// Parses the two query parameters.
     pub fn parse(plural: &str, custom: &[String], labels: &str, fields: &str) -> Result<Self, ApiError> {
-        let labels = split_outside_parentheses(labels)
-            .into_iter()
-            .map(|part| requirement(&part))
-            .collect::<Result<_, _>>()?;
+        let labels =
+            split_outside_parentheses(labels).into_iter().map(|part| requirement(&part)).collect::<Result<_, _>>()?;
         let fields = fields
             .split(',')
             .map(str::trim)
@@ -126,7 +125,13 @@ fn field_term(plural: &str, custom: &[String], part: &str) -> Result<(Vec<String
     if !general && !known && !custom.iter().any(|p| p.trim_start_matches('.') == path) {
         return Err(ApiError::bad_request(format!("field label not supported: {path}")));
     }
-    Ok((path.split('.').map(str::to_owned).collect(), equal, value.to_owned()))
+    // Events are kept in the core form, whichever group a client asks through.
+    let stored = match path {
+        "source" if plural == "events" => "source.component".to_owned(),
+        "reportingController" => "reportingComponent".to_owned(),
+        _ => path.replacen("regarding.", "involvedObject.", 1),
+    };
+    Ok((stored.split('.').map(str::to_owned).collect(), equal, value.to_owned()))
 }
 
 fn requirement(text: &str) -> Result<Requirement, ApiError> {
@@ -194,7 +199,9 @@ mod tests {
 
     #[test]
     fn labels_select_by_equality_sets_and_existence() {
-        for yes in ["", "app=web", "app==web,tier", "app in (web,db)", "app in(web)", "tier notin (back)", "!gone", "x!=y"] {
+        for yes in
+            ["", "app=web", "app==web,tier", "app in (web,db)", "app in(web)", "tier notin (back)", "!gone", "x!=y"]
+        {
             assert!(matches(yes, ""), "{yes}");
         }
         for no in ["app=db", "app!=web", "!app", "gone", "app notin (web, db)", "gone in (a)"] {

@@ -225,11 +225,7 @@ impl State {
     }
 
     /// Changes after a version, or the oldest version that can still be asked for.
-    pub fn changes_after(
-        &self,
-        resource: &ResourceKey,
-        version: u64,
-    ) -> Result<impl Iterator<Item = &Change>, u64> {
+    pub fn changes_after(&self, resource: &ResourceKey, version: u64) -> Result<impl Iterator<Item = &Change>, u64> {
         let collection = self.collections.get(resource);
         if let Some(collection) = collection
             && version < collection.forgotten

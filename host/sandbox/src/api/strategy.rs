@@ -30,6 +30,7 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
             default_at(object, &["spec", "replicas"], json!(1));
             default_at(object, &["spec", "podManagementPolicy"], json!("OrderedReady"));
             default_at(object, &["spec", "revisionHistoryLimit"], json!(10));
+            default_at(object, &["spec", "updateStrategy", "type"], json!("RollingUpdate"));
             reset_status(object, json!({"replicas": 0, "availableReplicas": 0}));
         }
         "deployments" | "replicasets" => {
@@ -92,16 +93,14 @@ pub fn validate(resource: &Resource, object: &Value) -> Vec<FieldError> {
     match resource.plural.as_str() {
         "leases" => {
             if let Some(seconds) = at(object, &["spec", "leaseDurationSeconds"]).filter(|v| !v.is_null())
-                && !seconds.as_i64().is_some_and(|s| s > 0)
+                && seconds.as_i64().is_none_or(|s| s <= 0)
             {
                 let path = FieldError::at("spec.leaseDurationSeconds");
                 errors.push(FieldError::invalid(path, &seconds.to_string(), "must be greater than 0"));
             }
         }
-        "pods" => {
-            if !at(object, &["spec", "containers"]).and_then(Value::as_array).is_some_and(|c| !c.is_empty()) {
-                errors.push(FieldError::required(FieldError::at("spec.containers"), ""));
-            }
+        "pods" if at(object, &["spec", "containers"]).and_then(Value::as_array).is_none_or(Vec::is_empty) => {
+            errors.push(FieldError::required(FieldError::at("spec.containers"), ""));
         }
         "nodes" => errors.extend(duplicate_taints(object)),
         _ => {}

@@ -81,9 +81,7 @@ fn expect(body: &mut Value, field: &str, wanted: &str, what: &str) -> Result<(),
         None | Some("") => put(body, field, json!(wanted)),
         Some(given) if given == wanted => {}
         Some(given) => {
-            let message = format!(
-                "the {what} in the data ({given}) does not match the expected {what} ({wanted})"
-            );
+            let message = format!("the {what} in the data ({given}) does not match the expected {what} ({wanted})");
             return Err(ApiError::bad_request(message));
         }
     }
@@ -96,10 +94,7 @@ fn put(object: &mut Value, field: &str, value: Value) {
     }
 }
 
-fn rename(
-    object: &mut Value,
-    direction: impl Fn((&'static str, &'static str)) -> (&'static str, &'static str),
-) {
+fn rename(object: &mut Value, direction: impl Fn((&'static str, &'static str)) -> (&'static str, &'static str)) {
     let Some(map) = object.as_object_mut() else { return };
     for pair in EVENT_FIELDS {
         let (from, to) = direction(*pair);

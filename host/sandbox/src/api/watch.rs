@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use futures::stream::unfold;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
@@ -46,18 +46,18 @@ struct Watching {
 }
 
 /// The events, as `{"type": …, "object": …}`.
-pub fn watch(store: ApiStore, request: WatchRequest) -> Result<impl Stream<Item = Value> + Send, ApiError> {
-    let watching = Watching::start(store, request)?;
-    Ok(unfold(watching, |mut watching| async move {
+pub fn watch(store: ApiStore, request: WatchRequest) -> impl Stream<Item = Value> + Send {
+    let watching = Watching::start(store, request);
+    unfold(watching, |mut watching| async move {
         let event = watching.next().await?;
         // An outage holds events back; the connection stays open.
         watching.store.inner.switches.wait_until_up().await;
         Some((event, watching))
-    }))
+    })
 }
 
 impl Watching {
-    fn start(store: ApiStore, request: WatchRequest) -> Result<Self, ApiError> {
+    fn start(store: ApiStore, request: WatchRequest) -> Self {
         let mut pending = VecDeque::new();
         let state = store.state();
         let resource = request.target.resource.key();
@@ -85,7 +85,7 @@ impl Watching {
         let wake = state.subscribe(&resource);
         drop(state);
         let deadline = Instant::now() + request.timeout;
-        Ok(Self { store, request, cursor, pending, wake, deadline, ended })
+        Self { store, request, cursor, pending, wake, deadline, ended }
     }
 
     async fn next(&mut self) -> Option<Value> {
@@ -160,7 +160,7 @@ impl Watching {
 }
 
 fn event(kind: &str, object: Value) -> Value {
-    json!({"type": kind, "object": object})
+    Value::Object(Map::from_iter([("type".to_owned(), json!(kind)), ("object".to_owned(), object)]))
 }
 
 fn bookmark(target: &Target, version: u64, initial: bool) -> Value {

@@ -9,9 +9,9 @@ use super::clock::{Clock, rfc3339};
 use super::error::{ApiError, FieldError};
 use super::meta;
 use super::patch::{self, Patch, Shape};
-use super::resource::{Resource, ResourceKey, Version};
+use super::resource::{Resource, Version};
 use super::store::{ObjectKey, State};
-use super::{cel, crd, schema, strategy, views};
+use super::{strategy, views};
 
 /// Where a request goes.
 #[derive(Debug, Clone)]
@@ -31,11 +31,7 @@ pub struct Target {
 impl Target {
     /// The object's key in the store.
     pub fn key(&self) -> ObjectKey {
-        ObjectKey {
-            resource: self.resource.key(),
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-        }
+        ObjectKey { resource: self.resource.key(), namespace: self.namespace.clone(), name: self.name.clone() }
     }
 
     /// The version the client speaks.
@@ -44,7 +40,8 @@ impl Target {
         self.resource.served(name).or_else(|| self.resource.storage_version())
     }
 
-    fn status(&self) -> bool {
+    /// Whether it is about the status.
+    pub fn status(&self) -> bool {
         self.subresource == "status"
     }
 }
@@ -98,17 +95,12 @@ impl Writer<'_> {
     }
 
     /// POST.
-    pub fn create(
-        &mut self,
-        target: &Target,
-        body: Value,
-        options: &WriteOptions,
-    ) -> Result<Written, ApiError> {
+    pub fn create(&mut self, target: &Target, body: Value, options: &WriteOptions) -> Result<Written, ApiError> {
         let mut object = views::store(target, body)?;
         if !meta::text(&object, "resourceVersion").is_empty() {
             return Err(ApiError::bad_request("resourceVersion should not be set on objects to be created"));
         }
-        self.name(target, &mut object)?;
+        Self::name(target, &mut object)?;
         let key = ObjectKey { name: meta::text(&object, "name").to_owned(), ..target.key() };
         let now = rfc3339(self.now());
         meta::set(&mut object, "uid", json!(uuid::Uuid::new_v4().to_string()));
@@ -123,7 +115,7 @@ impl Writer<'_> {
             meta::copy_top(&Value::Null, &mut object, "status");
         }
         strategy::prepare_create(&target.resource, &mut object);
-        let warnings = self.admit(target, &mut object, None, options.fields)?;
+        let warnings = Self::admit(target, &mut object, None, options.fields)?;
         self.namespace_accepts(target, &key)?;
         if self.state.get(&key).is_some() {
             return Err(ApiError::already_exists(&target.resource, &key.name));
@@ -141,16 +133,19 @@ impl Writer<'_> {
     }
 
     /// PUT.
-    pub fn update(
-        &mut self,
-        target: &Target,
-        body: Value,
-        options: &WriteOptions,
-    ) -> Result<Written, ApiError> {
+    pub fn update(&mut self, target: &Target, body: Value, options: &WriteOptions) -> Result<Written, ApiError> {
         let body = views::store(target, body)?;
         let behaviour = target.resource.behaviour;
         let Some(old) = self.state.get(&target.key()).cloned() else {
             if behaviour.create_on_update && !target.status() {
+                // The uid says that the caller means an object that is gone; a stale version alone does not.
+                let uid = meta::text(&body, "uid");
+                if !uid.is_empty() {
+                    let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: ");
+                    return Err(ApiError::conflict(&target.resource, &target.name, &why));
+                }
+                let mut body = body;
+                meta::set(&mut body, "resourceVersion", Value::Null);
                 return self.create(target, views::show(target, &body), options);
             }
             return Err(ApiError::not_found(&target.resource, &target.name));
@@ -206,69 +201,6 @@ impl Writer<'_> {
         self.create(target, views::show(target, &new), options)
     }
 
-    /// The part that updates and patches share.
-    fn replace(
-        &mut self,
-        target: &Target,
-        old: &Arc<Value>,
-        mut new: Value,
-        options: &WriteOptions,
-    ) -> Result<Written, ApiError> {
-        let resource = &target.resource;
-        let asked = meta::text(&new, "resourceVersion");
-        if !asked.is_empty() && asked != meta::text(old, "resourceVersion") {
-            return Err(ApiError::modified(resource, &target.name));
-        }
-        let uid = meta::text(&new, "uid");
-        if !uid.is_empty() && uid != meta::text(old, "uid") {
-            let why = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                meta::text(old, "uid")
-            );
-            return Err(ApiError::conflict(resource, &target.name, &why));
-        }
-        if target.status() {
-            new = with_status_of(old, &new, resource.custom);
-        } else if target.version().is_some_and(|v| v.status) {
-            meta::copy_top(old, &mut new, "status");
-        }
-        for fixed in [
-            "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
-            "generation", "selfLink", "generateName", "resourceVersion",
-        ] {
-            meta::copy(old, &mut new, fixed);
-        }
-        if meta::field(&new, "managedFields").is_none() {
-            meta::copy(old, &mut new, "managedFields");
-        }
-        drop_empty_metadata(&mut new);
-        let mut errors = new_finalizers_while_deleting(old, &new);
-        if !target.status() {
-            errors.extend(strategy::prepare_update(resource, &mut new, old));
-        }
-        if !errors.is_empty() {
-            return Err(ApiError::invalid(resource, &target.name, &errors));
-        }
-        let warnings = self.admit(target, &mut new, Some(old), options.fields)?;
-        if resource.behaviour.generation && spec_differs(old, &new, target) {
-            let generation = meta::field(old, "generation").and_then(Value::as_i64).unwrap_or(0);
-            meta::set(&mut new, "generation", json!(generation + 1));
-        }
-        let definition = self.definition(target, &mut new)?;
-        if new == **old {
-            return Ok(Written { object: old.clone(), created: false, warnings });
-        }
-        if options.dry_run {
-            return Ok(Written { object: Arc::new(new), created: false, warnings });
-        }
-        let object = self.state.put(&target.key(), new);
-        if let Some(resource) = definition {
-            self.state.serve(resource);
-        }
-        let object = self.finish_deletion(&target.key()).unwrap_or(object);
-        Ok(Written { object, created: false, warnings })
-    }
-
     /// Binds a pod to a node.
     pub fn bind(&mut self, target: &Target, binding: &Value) -> Result<Value, ApiError> {
         let key = target.key();
@@ -290,145 +222,4 @@ impl Writer<'_> {
         self.state.put(&key, new);
         Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
     }
-
-    /// Schema, CEL and names. Returns warnings.
-    fn admit(
-        &mut self,
-        target: &Target,
-        object: &mut Value,
-        old: Option<&Value>,
-        fields: FieldValidation,
-    ) -> Result<Vec<String>, ApiError> {
-        let mut warnings = Vec::new();
-        let mut errors = strategy::validate(&target.resource, object);
-        if let Some(schema) = target.version().and_then(|v| v.schema.clone()) {
-            let unknown = schema::prune(&schema.json, object);
-            if !unknown.is_empty() && fields == FieldValidation::Strict {
-                let list: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
-                let message = format!(
-                    "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
-                    target.resource.kind,
-                    target.api_version.rsplit('/').next().unwrap_or(""),
-                    target.resource.kind,
-                    list.join(", ")
-                );
-                return Err(ApiError::bad_request(message));
-            }
-            if fields == FieldValidation::Warn {
-                warnings.extend(unknown.iter().map(|path| format!("unknown field \"{path}\"")));
-            }
-            schema::default(&schema.json, object);
-            errors.extend(schema::validate(&schema, object, old));
-            if errors.is_empty() {
-                errors.extend(cel::validate(&schema, object, old));
-            }
-        }
-        let name = meta::text(object, "name");
-        if errors.is_empty() { Ok(warnings) } else { Err(ApiError::invalid(&target.resource, name, &errors)) }
-    }
-
-    fn name(&mut self, target: &Target, object: &mut Value) -> Result<(), ApiError> {
-        let prefix = meta::text(object, "generateName").to_owned();
-        if !meta::text(object, "name").is_empty() {
-            return Ok(());
-        }
-        if prefix.is_empty() {
-            let error = FieldError::required(FieldError::at("metadata.name"), "name or generateName is required");
-            return Err(ApiError::invalid(&target.resource, "", &[error]));
-        }
-        let kept: String = prefix.chars().take(58).collect();
-        let random: String = uuid::Uuid::new_v4().simple().to_string().chars().take(5).collect();
-        meta::set(object, "name", json!(format!("{kept}{random}")));
-        Ok(())
-    }
-
-    fn namespace_accepts(&self, target: &Target, key: &ObjectKey) -> Result<(), ApiError> {
-        if !target.resource.namespaced {
-            return Ok(());
-        }
-        let namespaces = ResourceKey { group: String::new(), plural: "namespaces".to_owned() };
-        let namespace =
-            ObjectKey { resource: namespaces.clone(), namespace: String::new(), name: key.namespace.clone() };
-        match (self.state.get(&namespace), self.state.resource(&namespaces)) {
-            (None, Some(resource)) => Err(ApiError::not_found(resource, &key.namespace)),
-            (Some(found), _) if meta::deleting(found) => {
-                let why = format!(
-                    "unable to create new content in namespace {} because it is being terminated",
-                    key.namespace
-                );
-                Err(ApiError::forbidden(&target.resource, &key.name, &why))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// For a CustomResourceDefinition: the resource it defines.
-    fn definition(&self, target: &Target, object: &mut Value) -> Result<Option<Resource>, ApiError> {
-        if target.resource.plural != "customresourcedefinitions" || target.resource.custom {
-            return Ok(None);
-        }
-        crd::complete(object, self.clock);
-        match crd::resource(object) {
-            Ok(resource) => Ok(Some(resource)),
-            Err(errors) => Err(ApiError::invalid(&target.resource, meta::text(object, "name"), &errors)),
-        }
-    }
-}
-
-/// A status write takes only the status; compiled-in kinds also take labels and annotations with it.
-fn with_status_of(old: &Value, new: &Value, custom: bool) -> Value {
-    let mut result = old.clone();
-    meta::copy_top(new, &mut result, "status");
-    meta::copy(new, &mut result, "managedFields");
-    if !custom {
-        for field in ["labels", "annotations", "finalizers"] {
-            meta::copy(new, &mut result, field);
-        }
-    }
-    result
-}
-
-fn drop_empty_metadata(object: &mut Value) {
-    let empty = |v: &Value| v.is_null() || v.as_array().is_some_and(Vec::is_empty) || v.as_object().is_some_and(serde_json::Map::is_empty);
-    if let Some(metadata) = meta::metadata_mut(object) {
-        for field in ["finalizers", "ownerReferences", "labels", "annotations", "managedFields"] {
-            if metadata.get(field).is_some_and(empty) {
-                metadata.remove(field);
-            }
-        }
-    }
-}
-
-fn new_finalizers_while_deleting(old: &Value, new: &Value) -> Vec<FieldError> {
-    if !meta::deleting(old) {
-        return Vec::new();
-    }
-    let before = meta::finalizers(old);
-    let added: Vec<String> =
-        meta::finalizers(new).into_iter().filter(|f| !before.contains(f)).map(|f| format!("\"{f}\"")).collect();
-    if added.is_empty() {
-        return Vec::new();
-    }
-    let detail = format!(
-        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-        added.join(", ")
-    );
-    vec![FieldError::forbidden(FieldError::at("metadata.finalizers"), &detail)]
-}
-
-/// Whether anything but metadata and (where it is apart) status changed.
-fn spec_differs(old: &Value, new: &Value, target: &Target) -> bool {
-    let apart = target.version().is_some_and(|v| v.status);
-    let counted = |object: &Value| {
-        let mut copy = object.clone();
-        if let Some(map) = copy.as_object_mut() {
-            map.remove("metadata");
-            map.remove("apiVersion");
-            if apart {
-                map.remove("status");
-            }
-        }
-        copy
-    };
-    counted(old) != counted(new)
 }

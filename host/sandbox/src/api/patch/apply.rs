@@ -53,7 +53,9 @@ pub fn apply(live: &Value, config: &Value, shape: &Shape<'_>, by: &Applier<'_>) 
     let mut result = live.clone();
     merge(&mut result, config, shape, true);
     let before = owners.remove(&me).unwrap_or_default();
-    for path in before.difference(&wanted) {
+    let mut dropped: Vec<&Path> = before.difference(&wanted).collect();
+    dropped.sort_by_key(|path| fields::names_key(path));
+    for path in dropped {
         let kept_by_other = owners.values().any(|paths| paths.contains(path));
         // A leaf above it took its place as a whole, unless that leaf is just an empty map.
         let whole = |leaf: &Path| fields::get(config, leaf).is_none_or(|v| !v.is_object());

@@ -38,14 +38,7 @@ fn walk(value: &Value, shape: &Shape<'_>, root: bool, path: &mut Path, out: &mut
     }
 }
 
-fn list(
-    name: &str,
-    items: &[Value],
-    parent: &Shape<'_>,
-    shape: &Shape<'_>,
-    path: &mut Path,
-    out: &mut BTreeSet<Path>,
-) {
+fn list(name: &str, items: &[Value], parent: &Shape<'_>, shape: &Shape<'_>, path: &mut Path, out: &mut BTreeSet<Path>) {
     match kind(name, items, parent, shape) {
         ListKind::Atomic => {
             out.insert(path.clone());
@@ -77,8 +70,7 @@ pub fn kind(name: &str, items: &[Value], parent: &Shape<'_>, own: &Shape<'_>) ->
 
 /// The step that names an item of a keyed list.
 pub fn item_key(item: &Value, keys: &[String]) -> String {
-    let key: Map<String, Value> =
-        keys.iter().filter_map(|key| Some((key.clone(), item.get(key)?.clone()))).collect();
+    let key: Map<String, Value> = keys.iter().filter_map(|key| Some((key.clone(), item.get(key)?.clone()))).collect();
     format!("k:{}", Value::Object(key))
 }
 
@@ -87,8 +79,15 @@ fn ignored(path: &[String], name: &str) -> bool {
     path == ["f:metadata"]
         && matches!(
             name,
-            "name" | "namespace" | "uid" | "resourceVersion" | "managedFields" | "creationTimestamp" | "generation"
-                | "generateName" | "selfLink"
+            "name"
+                | "namespace"
+                | "uid"
+                | "resourceVersion"
+                | "managedFields"
+                | "creationTimestamp"
+                | "generation"
+                | "generateName"
+                | "selfLink"
         )
 }
 
@@ -143,11 +142,20 @@ pub fn get<'a>(root: &'a Value, path: &[String]) -> Option<&'a Value> {
     path.iter().try_fold(root, |node, step| match step.split_once(':')? {
         ("f", name) => node.get(name),
         ("k", key) => node.as_array()?.iter().find(|item| has_key(item, key)),
-        (_, value) => node.as_array()?.iter().find(|item| item.to_string() == value),
+        (_, value) => node.as_array()?.iter().find(|item| is_value(item, value)),
     })
 }
 
+/// Whether the path ends in a field by which a list item is known.
+pub fn names_key(path: &[String]) -> bool {
+    let [.., item, field] = path else { return false };
+    let (Some(key), Some(name)) = (item.strip_prefix("k:"), field.strip_prefix("f:")) else { return false };
+    serde_json::from_str::<Value>(key).is_ok_and(|key| key.get(name).is_some())
+}
+
 /// Removes the value at a path, and containers that it leaves empty.
+///
+/// A key field goes only with its item, and only once nothing else is left in it; so remove other fields first.
 pub fn remove(node: &mut Value, path: &[String]) {
     let Some((step, rest)) = path.split_first() else { return };
     match (step.split_once(':'), &mut *node) {
@@ -162,18 +170,22 @@ pub fn remove(node: &mut Value, path: &[String]) {
             }
         }
         (Some(("k", key)), Value::Array(list)) => {
-            if let Some(index) = list.iter().position(|item| has_key(item, key)) {
-                if let (false, Some(item)) = (rest.is_empty(), list.get_mut(index)) {
+            let Some(index) = list.iter().position(|item| has_key(item, key)) else { return };
+            if !names_key(path) {
+                if let Some(item) = list.get_mut(index) {
                     remove(item, rest);
                 }
-                if rest.is_empty() || list.get(index).is_some_and(|item| only_key(item, key)) {
-                    list.remove(index);
-                }
+            } else if list.get(index).is_some_and(|item| only_key(item, key)) {
+                list.remove(index);
             }
         }
-        (Some((_, value)), Value::Array(list)) => list.retain(|item| item.to_string() != value),
+        (Some((_, value)), Value::Array(list)) => list.retain(|item| !is_value(item, value)),
         _ => {}
     }
+}
+
+fn is_value(item: &Value, text: &str) -> bool {
+    serde_json::from_str::<Value>(text).is_ok_and(|value| value == *item)
 }
 
 fn has_key(item: &Value, key: &str) -> bool {

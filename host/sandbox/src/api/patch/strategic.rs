@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn directives_delete_replace_and_order() {
-        let pod = json!({"metadata": {"finalizers": ["a", "b"]}, "spec": {"containers": [{"name": "x"}, {"name": "y"}]}});
+        let pod =
+            json!({"metadata": {"finalizers": ["a", "b"]}, "spec": {"containers": [{"name": "x"}, {"name": "y"}]}});
         let patch = json!({
             "metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "labels": {"k": null}},
             "spec": {

@@ -69,10 +69,7 @@ mod tests {
         });
         let removed = apply(&schema, &mut object);
         assert_eq!(removed, ["spec.list[0].b", "spec.map.k.b", "spec.unknown"]);
-        assert_eq!(
-            object["spec"],
-            json!({"known": "k", "free": {"any": [1]}, "map": {"k": {"a": 1}}, "list": [{}]})
-        );
+        assert_eq!(object["spec"], json!({"known": "k", "free": {"any": [1]}, "map": {"k": {"a": 1}}, "list": [{}]}));
         assert_eq!(object["metadata"]["labels"]["k"], "v");
     }
 }

@@ -172,9 +172,9 @@ impl Walk<'_> {
             .unwrap_or_default();
         let identity = |item: &Value| -> Value {
             match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
-                Some("map") => Value::Object(
-                    keys.iter().filter_map(|k| Some(((*k).to_owned(), item.get(*k)?.clone()))).collect(),
-                ),
+                Some("map") => {
+                    Value::Object(keys.iter().filter_map(|k| Some(((*k).to_owned(), item.get(*k)?.clone()))).collect())
+                }
                 _ => item.clone(),
             }
         };

@@ -1,4 +1,4 @@
-//! The part of JSONPath that printer columns use: fields, indexes, `[*]`, and `[?(@.field=="value")]`.
+//! The part of `JSONPath` that printer columns use: fields, indexes, `[*]`, and `[?(@.field=="value")]`.
 
 use serde_json::Value;
 
@@ -63,7 +63,7 @@ fn select<'a>(found: &[&'a Value], inside: &str) -> Option<Vec<&'a Value>> {
         let wanted = right.trim().trim_matches(['"', '\'']);
         let matches = |item: &&Value| match first(item, field) {
             Some(Value::String(text)) => text == wanted,
-            Some(other) => other.to_string() == wanted,
+            Some(other) => serde_json::from_str::<Value>(wanted).is_ok_and(|wanted| wanted == *other),
             None => false,
         };
         return Some(items().filter(matches).collect());
