@@ -1,2 +1,43 @@
-//! cli.
-fn main() {}
+//! `palisade`: the controller, the sandbox, and what people ask of them.
+
+mod controller;
+mod sandbox;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Brings failed nodes back, and releases their workload only when their end is proven.
+#[derive(Debug, Parser)]
+#[command(name = "palisade", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the controller.
+    Controller(controller::Arguments),
+    /// A small cluster on this machine, with nodes that can fail.
+    #[command(subcommand)]
+    Sandbox(sandbox::Command),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Fails only when a provider is installed already, and nobody came before us.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let result = match cli.command {
+        Command::Controller(arguments) => controller::run(arguments),
+        Command::Sandbox(command) => sandbox::run(command),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("palisade: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -2,4 +2,5 @@
 //! with real agents, faults, and the demonstration that runs on top of either this or a real control plane.
 
 pub mod api;
+pub mod demo;
 pub mod lab;

@@ -1,0 +1,188 @@
+//! `palisade sandbox …`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use palisade_sandbox::demo::{self, BackendKind, Demo, Kill, Matrix, Parts, Scenario, Serve};
+use palisade_sandbox::lab::fault::Fault;
+use palisade_sandbox::lab::process;
+use tracing_subscriber::EnvFilter;
+
+/// Subcommands of `palisade sandbox`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Shows one remediation from fault to recovery and checks that nothing ever ran twice.
+    Demo(DemoArguments),
+    /// Starts the cluster with nodes, agents and controller, and keeps it until Ctrl-C.
+    Serve(ServeArguments),
+    /// Plays every fault with every strategy and prints a table.
+    Matrix(MatrixArguments),
+    /// Becomes another program that ends together with the process that asked for it.
+    #[command(hide = true)]
+    Exec {
+        /// Process id of whom to end with.
+        #[arg(long)]
+        parent: u32,
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+}
+
+/// Programs and files; `cargo xtask demo` builds them and fills these in.
+#[derive(Debug, Args)]
+pub struct PartArguments {
+    /// The agent program; beside this program if not given.
+    #[arg(long, value_name = "FILE", env = "PALISADE_AGENT")]
+    agent: Option<PathBuf>,
+    /// Folder of the built-in remediators; `../guests` from this program if not given.
+    #[arg(long, value_name = "FOLDER", env = "PALISADE_REMEDIATORS")]
+    remediators: Option<PathBuf>,
+    /// Folder of the CRD manifests.
+    #[arg(long, value_name = "FOLDER", default_value = "crds", env = "PALISADE_CRDS")]
+    crds: PathBuf,
+    /// The real control plane program; for `--backend real` only.
+    #[arg(long, value_name = "FILE", env = "PALISADE_CONTROLPLANE")]
+    controlplane: Option<PathBuf>,
+}
+
+impl PartArguments {
+    fn parts(self) -> anyhow::Result<Parts> {
+        let palisade = std::env::current_exe().context("path of this program")?;
+        let folder = palisade.parent().map(PathBuf::from).unwrap_or_default();
+        Ok(Parts {
+            agent: self.agent.unwrap_or_else(|| folder.join("palisade-agent")),
+            remediators: self.remediators.unwrap_or_else(|| folder.join("../guests")),
+            palisade,
+            crds: self.crds,
+            controlplane: self.controlplane,
+        })
+    }
+}
+
+/// What to show.
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// What the nodes register with: sandbox (in this process) or real (kube-apiserver and its companions).
+    #[arg(long, default_value_t = BackendKind::Sandbox)]
+    backend: BackendKind,
+    /// kubelet, agent, api, isolate, power, hang, api-outage or zone-cut.
+    #[arg(long, default_value_t = Fault::Isolate)]
+    fault: Fault,
+    /// Number of nodes; 4 if not given, 6 for zone-cut.
+    #[arg(long)]
+    nodes: Option<u8>,
+    /// Strategy of the remediation template.
+    #[arg(long, default_value = "Automatic", value_parser = ["Automatic", "ResourceDeletion", "OutOfServiceTaint"])]
+    strategy: String,
+    /// One JSON object per event, and one with the result at the end.
+    #[arg(long)]
+    json: bool,
+    /// Leave the cluster up afterwards, and say how to reach it.
+    #[arg(long)]
+    keep: bool,
+    /// Detect the fault so late that there is nothing left to wait for.
+    #[arg(long)]
+    long_silence: bool,
+    /// Kill and restart the controller right after this stage: marked, intended, promised, proven, released, each.
+    #[arg(long, value_name = "STAGE")]
+    kill_controller_at: Option<Kill>,
+    #[command(flatten)]
+    parts: PartArguments,
+}
+
+/// What to serve.
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// sandbox or real.
+    #[arg(long, default_value_t = BackendKind::Sandbox)]
+    backend: BackendKind,
+    /// Number of nodes.
+    #[arg(long, default_value_t = 4)]
+    nodes: u8,
+    /// Port of the API; a free one if not given.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Write the kubeconfig to this file too.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    parts: PartArguments,
+}
+
+/// What to play.
+#[derive(Debug, Args)]
+pub struct MatrixArguments {
+    /// sandbox or real.
+    #[arg(long, default_value_t = BackendKind::Sandbox)]
+    backend: BackendKind,
+    /// Only cases whose title contains this text.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Show the timeline of every case.
+    #[arg(long)]
+    verbose: bool,
+    /// Only name the cases.
+    #[arg(long)]
+    list: bool,
+    #[command(flatten)]
+    parts: PartArguments,
+}
+
+/// Runs a subcommand; false if it ran but did not pass.
+pub fn run(command: Command) -> anyhow::Result<bool> {
+    if let Command::Exec { parent, command } = command {
+        let (program, arguments) = command.split_first().context("no program is given")?;
+        return Err(process::exec_tied_to(parent, program.as_ref(), arguments).into());
+    }
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,kube_client=off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("async runtime")?;
+    let result = runtime.block_on(dispatch(command));
+    // Blocked system calls of detached tasks must not hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<bool> {
+    match command {
+        Command::Demo(arguments) => {
+            let mut scenario = Scenario::new(arguments.fault, &arguments.strategy);
+            scenario.nodes = arguments.nodes.unwrap_or(scenario.nodes);
+            scenario.kill_controller = arguments.kill_controller_at;
+            scenario.long_silence = arguments.long_silence;
+            demo::demo(Demo {
+                backend: arguments.backend,
+                scenario,
+                parts: arguments.parts.parts()?,
+                json: arguments.json,
+                keep: arguments.keep,
+            })
+            .await
+        }
+        Command::Serve(arguments) => {
+            let serve = Serve {
+                backend: arguments.backend,
+                nodes: arguments.nodes,
+                port: arguments.port,
+                parts: arguments.parts.parts()?,
+                kubeconfig: arguments.kubeconfig,
+            };
+            demo::serve(serve).await.map(|()| true)
+        }
+        Command::Matrix(arguments) => {
+            demo::matrix(Matrix {
+                backend: arguments.backend,
+                filter: arguments.filter,
+                parts: arguments.parts.parts()?,
+                verbose: arguments.verbose,
+                list: arguments.list,
+            })
+            .await
+        }
+        // Handled before the runtime was started.
+        Command::Exec { .. } => Ok(false),
+    }
+}

@@ -1,0 +1,323 @@
+//! One scenario from a fresh lab to its outcome.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use palisade_api::Stage;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::backend::Backend;
+use super::eyes::Eyes;
+use super::options::{BackendKind, Parts, Scenario};
+use super::outcome::Outcome;
+use super::timeline::{Timeline, Word};
+use super::world::{Shared, World};
+use super::{controller, judge, setup};
+use crate::lab::fault::Fault;
+use crate::lab::process::Launcher;
+use crate::lab::{Lab, LabSpec, NAMESPACE, workload};
+
+/// What scenarios share.
+pub struct Stand {
+    /// The back end.
+    pub backend: Backend,
+    /// Programs.
+    pub parts: Parts,
+    /// Starts them.
+    pub launcher: Launcher,
+    /// Folder of everything.
+    pub dir: PathBuf,
+}
+
+/// A scenario in progress.
+pub struct Running {
+    /// What is shown.
+    pub scenario: Scenario,
+    /// The nodes.
+    pub lab: Lab,
+    /// What is seen.
+    pub shared: Shared,
+    /// What is said.
+    pub timeline: Timeline,
+    /// Who is hit.
+    pub hit: Vec<String>,
+    /// Where and on which boot the workload ran before the fault.
+    pub before: std::collections::BTreeMap<String, crate::lab::oracle::Stamp>,
+    _eyes: JoinSet<()>,
+    _controller: JoinSet<()>,
+}
+
+/// Nodes, claims and workload have to be up by then.
+const START_LIMIT: Duration = Duration::from_secs(90);
+/// The release has to be seen by then, on top of what detection takes.
+const RELEASE_LIMIT: Duration = Duration::from_mins(2);
+/// Everything has to be as before by then.
+const RECOVERY_LIMIT: Duration = Duration::from_mins(2);
+/// After an outage of the API: how long nobody may reboot, once all nodes look well again.
+const CALM: Duration = Duration::from_secs(12);
+
+impl Stand {
+    /// Starts nodes, controller and workload, and waits until all is well.
+    pub async fn prepare(&self, scenario: Scenario, dir: &Path, timeline: Timeline) -> anyhow::Result<Running> {
+        self.prepare_with(&self.launcher, scenario, dir, timeline).await
+    }
+
+    /// The same, with the logs of its processes elsewhere.
+    pub async fn prepare_with(
+        &self,
+        launcher: &Launcher,
+        scenario: Scenario,
+        dir: &Path,
+        timeline: Timeline,
+    ) -> anyhow::Result<Running> {
+        std::fs::create_dir_all(dir)?;
+        let timings = scenario.effective_timings();
+        let (happenings, happened) = mpsc::unbounded_channel();
+        let spec = LabSpec {
+            name: scenario.name.clone(),
+            dir: dir.to_owned(),
+            nodes: scenario.nodes,
+            zones: 3,
+            timings,
+            agent: self.parts.agent.clone(),
+            launcher: launcher.clone(),
+            admin_kubeconfig: self.backend.admin()?,
+            agent_kubeconfig: self.backend.service_account(NAMESPACE, setup::AGENT).await?,
+            controller_kubeconfig: self.backend.service_account(NAMESPACE, setup::CONTROLLER).await?,
+            standins: self.backend.kind == BackendKind::Sandbox,
+        };
+        let lab = Lab::start(spec, happenings).await?;
+        let shared = Shared::default();
+        let (stages, stage_receiver) = mpsc::unbounded_channel();
+        let eyes = Eyes {
+            shared: shared.clone(),
+            timeline: timeline.clone(),
+            nodes: lab.nodes().into_iter().collect(),
+            namespace: scenario.namespace(),
+            policy: scenario.policy(),
+            stages,
+        };
+        let eyes = eyes.open(&lab.client, happened);
+        let program = controller::program(&self.parts, &lab.controller_kubeconfig, dir);
+        let keeper = controller::keep(
+            program,
+            launcher,
+            scenario.kill_controller,
+            stage_receiver,
+            shared.clone(),
+            timeline.clone(),
+        )?;
+        timeline.say(
+            Word::Setup,
+            format!("{} nodes, each with a real agent, and the controller start", scenario.nodes),
+            None,
+        );
+        let running = Running {
+            scenario,
+            lab,
+            shared,
+            timeline,
+            hit: Vec::new(),
+            before: std::collections::BTreeMap::new(),
+            _eyes: eyes,
+            _controller: keeper,
+        };
+        running.settle().await?;
+        Ok(running)
+    }
+}
+
+impl Running {
+    fn replicas(&self) -> u8 {
+        if self.scenario.fault == Fault::ZoneCut { 3 } else { 1 }
+    }
+
+    /// Waits for claims, creates the policy and the workload, waits until it runs.
+    async fn settle(&self) -> anyhow::Result<()> {
+        let nodes = self.lab.nodes();
+        let all_well = |world: &World| nothing_left(&world.not_settled(&nodes));
+        self.wait("the nodes do not come up", START_LIMIT, all_well).await?;
+        self.timeline.say(
+            Word::Setup,
+            "all nodes are Ready and their agents claim to fence themselves",
+            Some(format!("T = {:?}, Wd = {:?}", self.terms().tuning.time_to_live(), self.terms().watchdog)),
+        );
+        setup::policy(&self.lab.client, &self.scenario).await?;
+        let namespace = self.scenario.namespace();
+        workload::create(&self.lab.client, &namespace, self.replicas(), &self.scenario.name).await?;
+        let replicas = self.replicas();
+        self.wait("the workload does not come up", START_LIMIT, |world| nothing_left(&world.not_running(replicas)))
+            .await?;
+        Ok(())
+    }
+
+    fn terms(&self) -> crate::lab::timings::Timings {
+        self.scenario.effective_timings()
+    }
+
+    async fn wait<R>(
+        &self,
+        failure: &str,
+        limit: Duration,
+        done: impl FnMut(&World) -> Result<R, String>,
+    ) -> anyhow::Result<R> {
+        let waited = self.shared.wait(limit, done, |waiting| self.timeline.progress(waiting)).await;
+        waited.map_err(|complaint| anyhow::anyhow!("{failure} within {limit:?}: {complaint}"))
+    }
+
+    /// The fault, and everything that follows from it. An error means that an expectation was not met in time.
+    pub async fn play(&mut self) -> anyhow::Result<()> {
+        self.choose_victims().await?;
+        let fault = self.scenario.fault;
+        let before = self.lab.ledger.latest();
+        self.before = before;
+        // The workload's own steps until now are set-up, not part of what is measured.
+        self.shared.write(|world| {
+            world.boots_ended.clear();
+            world.milestones.clear();
+        });
+        self.timeline.restart_clock();
+        self.timeline.say(Word::Fault, fault.describe(&self.hit.join(", ")), Some("the clock starts".to_owned()));
+        self.lab.inject(fault, &self.hit).await?;
+        if fault == Fault::ApiOutage { self.outage().await } else { self.remediation().await }
+    }
+
+    async fn choose_victims(&mut self) -> anyhow::Result<()> {
+        if self.scenario.fault == Fault::ApiOutage {
+            self.hit = self.lab.nodes();
+            return Ok(());
+        }
+        let node = self.shared.read(|world| world.pods.get("ledger-0").map(|pod| pod.node.clone()));
+        let node = node.ok_or_else(|| anyhow::anyhow!("the pod ledger-0 is gone"))?;
+        self.hit = if self.scenario.fault == Fault::ZoneCut { self.lab.zone_of(&node) } else { vec![node] };
+        Ok(())
+    }
+
+    async fn outage(&self) -> anyhow::Result<()> {
+        let outage = self.scenario.timings.outage;
+        let until = Instant::now() + outage;
+        while Instant::now() < until {
+            let left = until.saturating_duration_since(Instant::now()).as_secs();
+            self.timeline.progress(&format!("the outage lasts {left} s more; every node asks its jury"));
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        self.timeline.say(
+            Word::Fault,
+            "the API server is back",
+            Some(format!("after {outage:?}, longer than any T + 2 Wd")),
+        );
+        self.lab.heal().await;
+        let nodes = self.lab.nodes();
+        self.wait("the nodes do not come back", RECOVERY_LIMIT, |world| nothing_left(&world.not_settled(&nodes)))
+            .await?;
+        let calm = Instant::now() + CALM;
+        while Instant::now() < calm {
+            self.timeline.progress("nobody may reboot now either");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        self.recovered().await
+    }
+
+    async fn remediation(&self) -> anyhow::Result<()> {
+        let hit = self.hit.clone();
+        let limit = RELEASE_LIMIT + self.terms().unhealthy_for;
+        let released = |world: &World| {
+            let missing: Vec<String> = hit.iter().filter_map(|node| not_released(world, node)).collect();
+            nothing_left(&missing)
+        };
+        self.wait("the workload is not released", limit, released).await?;
+        let replicas = self.replicas();
+        let (ledger, hit, before) = (self.lab.ledger.clone(), &self.hit, &self.before);
+        let moved = |world: &World| {
+            nothing_left(&world.not_running(replicas))?;
+            // Running is what the API says; the stamps are what is.
+            let latest = ledger.latest();
+            let stale = before
+                .iter()
+                .filter(|(_, stamp)| hit.contains(&stamp.node))
+                .find(|(workload, stamp)| latest.get(*workload).is_none_or(|now| now.boot == stamp.boot));
+            stale.map_or(Ok(()), |(workload, _)| Err(format!("{workload} has not stamped since")))
+        };
+        self.wait("the workload does not run again", RECOVERY_LIMIT, moved).await?;
+        let now = self.timeline.seconds();
+        self.shared.write(|world| {
+            for node in hit {
+                world.milestones.entry(node.clone()).or_default().moved = Some(now);
+            }
+        });
+        for (workload, stamp) in self.lab.ledger.latest() {
+            if before.get(&workload).is_some_and(|old| old.boot != stamp.boot) {
+                let what = format!("{workload} stamps again, on {}", stamp.node);
+                self.timeline.say(Word::Release, what, None);
+            }
+        }
+        match self.scenario.fault {
+            Fault::Power => self.timeline.say(Word::Fault, "the lab powers the machine on again", None),
+            fault if fault.is_connectivity() => self.timeline.say(Word::Fault, "the lab heals the network", None),
+            _ => {}
+        }
+        self.lab.heal().await;
+        self.recovered().await
+    }
+
+    async fn recovered(&self) -> anyhow::Result<()> {
+        let nodes = self.lab.nodes();
+        let replicas = self.replicas();
+        let well = |world: &World| {
+            let mut left = world.not_settled(&nodes);
+            left.extend(world.not_running(replicas));
+            nothing_left(&left)
+        };
+        self.wait("the cluster is not as before", RECOVERY_LIMIT, well).await?;
+        let now = self.timeline.seconds();
+        self.shared.write(|world| {
+            for node in &self.hit {
+                world.milestones.entry(node.clone()).or_default().recovered = Some(now);
+            }
+        });
+        self.timeline.say(
+            Word::Recover,
+            "everything is as before: all nodes Ready, no remediation, taint or intent left",
+            None,
+        );
+        Ok(())
+    }
+
+    /// Judges what happened.
+    pub fn outcome(&self, played: Result<(), String>, seconds: f64) -> Outcome {
+        judge::outcome(self, played, seconds)
+    }
+
+    /// Ends nodes and controller, and removes what would disturb the next scenario on the same cluster.
+    pub async fn stop(self, shared_cluster: bool) {
+        let Self { scenario, lab, _controller: mut keeper, _eyes: mut eyes, .. } = self;
+        eyes.shutdown().await;
+        keeper.shutdown().await;
+        let (client, nodes) = (lab.client.clone(), lab.nodes());
+        lab.stop().await;
+        if shared_cluster {
+            super::cleanup::remove(&client, &scenario, &nodes).await;
+        }
+    }
+}
+
+fn nothing_left(left: &[String]) -> Result<(), String> {
+    if left.is_empty() { Ok(()) } else { Err(format!("waiting for {}", left.join("; "))) }
+}
+
+fn not_released(world: &World, node: &str) -> Option<String> {
+    if world.reached(node, Stage::Released) {
+        return None;
+    }
+    let remediation = world.remediations_of(node).next();
+    let text = match remediation {
+        None if world.milestones.get(node).is_some_and(|milestones| milestones.detected.is_some()) => return None,
+        None => format!("the NodeHealthCheck to judge {node}"),
+        Some(remediation) => match &remediation.waiting_for {
+            Some(waiting) => format!("{node}: {waiting}"),
+            None => format!("the remediation of {node}"),
+        },
+    };
+    Some(text)
+}
