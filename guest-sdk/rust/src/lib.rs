@@ -1,4 +1,4 @@
-//! Everything a Palisade remediator needs: the typed host API, the [`remediator!`] macro, a [flow](flow) for what all
+//! Everything a Palisade remediator needs: the typed host API, the [`remediator!`] macro, a [flow] for what all
 //! fencing remediators have in common, and a [test harness](testing) that runs without Wasm and without a cluster.
 //!
 //! A remediator is a function from a remediation and a snapshot to an answer. It is level-triggered: every call starts

@@ -304,21 +304,28 @@ fn more_calls_at_once_than_the_host_has_room_for_are_nobodys_fault() {
     let host = palisade_runtime::Host::new(&settings).unwrap();
     let (good, bad) = (module_of(&host, "self-node"), module_of(&host, "hostile"));
     let limits = Limits { fuel: u64::MAX / 2, deadline_millis: 300, ..Limits::default() };
-    std::thread::scope(|scope| {
-        let busy = scope.spawn(|| bad.call(&attack("loop"), &limits, &Granted::all()));
-        let mut crowded = 0;
-        while !busy.is_finished() {
-            match call(&good, &input()).outcome {
-                Err(failure) => {
-                    assert_eq!(failure.cause, FailureCause::Host, "{failure}");
-                    assert!(!failure.cause.blames_module());
-                    crowded += 1;
-                }
-                Ok(_) => std::thread::yield_now(),
-            }
+    // Who gets the one place is up to the scheduler; what matters is that whoever does not is told so.
+    let crowded = |outcome: Result<Outcome, palisade_runtime::CallFailure>| match outcome {
+        Err(failure) if failure.cause == FailureCause::Host => {
+            assert!(!failure.cause.blames_module());
+            true
         }
-        assert!(crowded > 0);
+        Err(failure) => panic!("{failure}"),
+        Ok(_) => false,
+    };
+    let met = (0..50).any(|_| {
+        std::thread::scope(|scope| {
+            let busy = scope.spawn(|| bad.call(&attack("loop"), &limits, &Granted::all()));
+            let mut met = false;
+            while !busy.is_finished() {
+                met |= crowded(call(&good, &input()).outcome);
+            }
+            let cause = busy.join().unwrap().outcome.unwrap_err().cause;
+            assert!([FailureCause::Host, FailureCause::Deadline].contains(&cause), "{cause:?}");
+            met || cause == FailureCause::Host
+        })
     });
+    assert!(met, "two calls never met");
     assert!(call(&good, &input()).outcome.is_ok(), "and once there is room, it works");
 }
 
