@@ -1,0 +1,150 @@
+//! The devices of this machine, and the thread that feeds.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use palisade_core::fencing::agent::ResetSteps;
+use palisade_core::fencing::record;
+use tokio::sync::oneshot;
+
+use super::{Devices, Fed, Feeder, FeederReport, Leash, LinuxWatchdog, Report, SimWatchdog, Watchdog, linux, reset};
+use crate::clock::Clock;
+
+/// Which watchdog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchdogBy {
+    /// A character device.
+    Device(PathBuf),
+    /// The machine double of the lab.
+    Sim(PathBuf),
+    /// None.
+    None,
+}
+
+/// How to reset by software.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RebootBy {
+    /// sysrq, then `reboot(2)`.
+    Sysrq,
+    /// The machine double of the lab.
+    Sim(PathBuf),
+    /// Not at all (`isSoftwareRebootEnabled: false`).
+    None,
+}
+
+/// Orders to the feeder thread.
+enum Order {
+    Look,
+    Disarm(oneshot::Sender<Result<(), String>>),
+}
+
+/// The real devices.
+pub struct Machine {
+    watchdog: WatchdogBy,
+    reboot: RebootBy,
+    clock: Arc<dyn Clock>,
+    /// Real-time priority and locked memory for the feeder, as far as permitted.
+    realtime: bool,
+    orders: Mutex<Option<mpsc::Sender<Order>>>,
+}
+
+impl Machine {
+    /// Nothing is opened yet.
+    pub fn new(watchdog: WatchdogBy, reboot: RebootBy, clock: Arc<dyn Clock>, realtime: bool) -> Self {
+        Self { watchdog, reboot, clock, realtime, orders: Mutex::new(None) }
+    }
+
+    fn order(&self, order: Order) -> bool {
+        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        orders.as_ref().is_some_and(|orders| orders.send(order).is_ok())
+    }
+}
+
+fn open(by: &WatchdogBy) -> Result<Box<dyn Watchdog>, String> {
+    match by {
+        WatchdogBy::Device(path) => Ok(Box::new(LinuxWatchdog::open(path)?)),
+        WatchdogBy::Sim(socket) => Ok(Box::new(SimWatchdog::open(Path::new(socket))?)),
+        WatchdogBy::None => Err("no watchdog is configured".into()),
+    }
+}
+
+impl Devices for Machine {
+    fn open_watchdog(&self, leash: Arc<Leash>, report: Report) -> BoxFuture<'_, Result<record::Watchdog, String>> {
+        let (ready, opened) = oneshot::channel();
+        let (orders, received) = mpsc::channel();
+        let (by, clock, realtime) = (self.watchdog.clone(), Arc::clone(&self.clock), self.realtime);
+        *self.orders.lock().unwrap_or_else(PoisonError::into_inner) = Some(orders);
+        let spawned = std::thread::Builder::new().name("watchdog".into()).spawn(move || {
+            if realtime {
+                linux::prefer_this_thread();
+            }
+            match open(&by) {
+                Ok(device) => {
+                    let description = device.describe();
+                    let feeder = Feeder::new(device, clock, leash);
+                    if ready.send(Ok(description)).is_ok() {
+                        feed(feeder, &received, &report);
+                    }
+                }
+                Err(why) => drop(ready.send(Err(why))),
+            }
+        });
+        async move {
+            spawned.map_err(|error| format!("no thread for the feeder: {error}"))?;
+            opened.await.unwrap_or_else(|_| Err("the feeder ended".into()))
+        }
+        .boxed()
+    }
+
+    fn disarm_watchdog(&self) -> BoxFuture<'_, Result<(), String>> {
+        let (reply, replied) = oneshot::channel();
+        let asked = self.order(Order::Disarm(reply));
+        async move {
+            if !asked {
+                return Err("the feeder is not running".into());
+            }
+            replied.await.unwrap_or_else(|_| Err("the feeder ended".into()))
+        }
+        .boxed()
+    }
+
+    fn nudge(&self) {
+        self.order(Order::Look);
+    }
+
+    fn reset(&self, steps: ResetSteps) -> BoxFuture<'_, ()> {
+        async move { reset::run(&self.reboot, steps).await }.boxed()
+    }
+}
+
+/// The feeder's whole life. When it ends without disarming, the device stays armed and fires.
+fn feed(mut feeder: Feeder, orders: &mpsc::Receiver<Order>, report: &Report) {
+    let period = feeder.period();
+    let mut withheld = false;
+    loop {
+        match feeder.step() {
+            Fed::Yes => withheld = false,
+            Fed::Withheld => {
+                if !std::mem::replace(&mut withheld, true) {
+                    tracing::warn!("the watchdog is not fed: no right to live");
+                }
+            }
+            Fed::TimeLost => report(FeederReport::TimeLost),
+            Fed::Failed(why) => {
+                report(FeederReport::Failed(why));
+                return;
+            }
+        }
+        match orders.recv_timeout(period) {
+            Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Order::Disarm(reply)) => {
+                let _ = reply.send(feeder.disarm());
+                return;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The node agent: it renews its lease, feeds the watchdog while it may live, answers for its peers, and ends its own
+//! boot when it has to.
+//!
+//! All decisions are made by `palisade_core::fencing`; here are only the adapters and the loop that joins them:
+//!
+//! - [`node`]: the loop. Core and adapters, nothing else; the simulation drives the same code.
+//! - [`api`]: the Lease objects, behind a trait; [`api::kube`] is the real one.
+//! - [`peers`] and [`juror`]: asking and answering other agents.
+//! - [`identity`]: key, certificate, trust.
+//! - [`devices`]: watchdog, feeder thread, reset.
+//! - [`host_file`], [`clock`], [`roster`]: what their names say.
+//! - [`options`] and [`run`]: the process.
+
+pub mod api;
+pub mod clock;
+pub mod devices;
+pub mod host_file;
+pub mod identity;
+pub mod juror;
+pub mod node;
+pub mod options;
+pub mod peers;
+pub mod roster;
+pub mod run;

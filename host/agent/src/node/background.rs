@@ -1,0 +1,119 @@
+//! What runs beside the loop: the writer of the host file, the watch of the own lease, the look at the others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use palisade_core::fencing::agent::{HostFile, WriteId};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::{Input, Node};
+
+/// First pause between two looks at the other agents' leases; it doubles while nothing changes.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// Pause before a watch that ended is begun again.
+const WATCH_AGAIN: Duration = Duration::from_millis(500);
+/// A host file still being written when the process ends gets this long.
+const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// Writes host files one after the other, in the order of the core's effects.
+pub(super) struct Writer {
+    files: mpsc::UnboundedSender<(WriteId, Box<HostFile>)>,
+    task: JoinHandle<()>,
+}
+
+impl Writer {
+    pub(super) fn store(&self, write: WriteId, file: Box<HostFile>) {
+        let _ = self.files.send((write, file));
+    }
+
+    /// Waits for what is still to be written.
+    pub(super) async fn finish(self) {
+        drop(self.files);
+        let _ = tokio::time::timeout(LAST_WRITE, self.task).await;
+    }
+}
+
+impl Node {
+    pub(super) fn spawn_background(&mut self) -> Writer {
+        self.spawn_watch();
+        self.spawn_look_around();
+        self.spawn_writer()
+    }
+
+    fn spawn_writer(&mut self) -> Writer {
+        let (files, mut received) = mpsc::unbounded_channel::<(WriteId, Box<HostFile>)>();
+        let (host, inputs) = (Arc::clone(&self.parts.host), self.sender.clone());
+        let task = tokio::spawn(async move {
+            while let Some((write, file)) = received.recv().await {
+                let stored = host.store(*file).await;
+                if let Err(error) = &stored {
+                    tracing::error!(%error, "the host file cannot be written");
+                }
+                let _ = inputs.send(Input::Stored { write, stored: stored.is_ok() });
+            }
+        });
+        Writer { files, task }
+    }
+
+    /// Own lease, by watch: an intent arrives in well under a second. The agent's own writes come by here as well, so
+    /// silence for two intervals means that the connection is dead, whatever the sockets believe.
+    fn spawn_watch(&mut self) {
+        let (api, inputs) = (Arc::clone(&self.parts.api), self.sender.clone());
+        let node = self.parts.me.node.clone();
+        let tuning = self.timing.tuning;
+        let silence = (tuning.api_check_interval + tuning.api_server_timeout) * 2;
+        self.tasks.spawn(async move {
+            loop {
+                let (seen, mut versions) = mpsc::channel(8);
+                let watching = api.watch(&node, seen);
+                tokio::pin!(watching);
+                loop {
+                    tokio::select! {
+                        ended = &mut watching => {
+                            if let Err(error) = ended {
+                                tracing::debug!(%error, "the watch of the own lease ended");
+                            }
+                            break;
+                        }
+                        Some(lease) = versions.recv() => {
+                            if inputs.send(Input::OwnLease(lease)).is_err() {
+                                return;
+                            }
+                        }
+                        () = tokio::time::sleep(silence) => break,
+                    }
+                }
+                tokio::time::sleep(WATCH_AGAIN).await;
+            }
+        });
+    }
+
+    /// Trust and the other agents: often at first and after changes, seldom when nothing happens.
+    fn spawn_look_around(&mut self) {
+        let (api, inputs) = (Arc::clone(&self.parts.api), self.sender.clone());
+        let (hurry, longest) = (Arc::clone(&self.look_around), self.parts.roster_interval);
+        let limit = self.timing.tuning.api_server_timeout;
+        self.tasks.spawn(async move {
+            let mut pause = FIRST_LOOK;
+            let mut known = Vec::new();
+            loop {
+                if let Ok(Ok(Some(bundle))) = tokio::time::timeout(limit, api.trust()).await {
+                    let _ = inputs.send(Input::Trust(bundle));
+                }
+                if let Ok(Ok(leases)) = tokio::time::timeout(limit, api.list()).await {
+                    let names: Vec<String> = leases.iter().map(crate::roster::fingerprint).collect();
+                    if names != known {
+                        known = names;
+                        pause = FIRST_LOOK;
+                    }
+                    let _ = inputs.send(Input::Leases(leases));
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(pause.min(longest)) => pause = (pause * 2).min(longest),
+                    () = hurry.notified() => pause = FIRST_LOOK,
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,120 @@
+//! The process: options to parts, parts to a running node.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use palisade_core::fencing::agent::Me;
+use palisade_core::fencing::record::BootId;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+
+use crate::api::Api;
+use crate::api::kube::KubeApi;
+use crate::clock::{BootClock, Clock};
+use crate::devices::Machine;
+use crate::host_file::{HostDir, HostStore};
+use crate::identity::{Keep, Keyring};
+use crate::juror::{JurorService, Shared};
+use crate::node::{Node, Outcome, Parts};
+use crate::options::Options;
+use crate::peers::RpcPeers;
+
+/// Runs the agent until it is stopped. Needs no API server to start: the host file, the key and the certificate of this
+/// boot are on the host.
+pub async fn run(options: Options) -> Result<Outcome> {
+    let clock: Arc<dyn Clock> = Arc::new(BootClock);
+    let started = clock.now();
+    let settings = options.settings();
+    let boot_id = std::fs::read_to_string(&options.boot_id_file)
+        .with_context(|| format!("boot id file {}", options.boot_id_file.display()))?;
+    let boot_id =
+        BootId::new(boot_id).with_context(|| format!("boot id file {} is empty", options.boot_id_file.display()))?;
+    let host = Arc::new(HostDir::open(&options.host_dir)?);
+    let host_file = host.load();
+    let keyring = Keyring::load(&options.node_name, Arc::clone(&host) as Arc<dyn Keep>)?;
+    let api: Arc<dyn Api> = Arc::new(KubeApi::new(&client(&options).await?, &options.namespace));
+    let listener =
+        TcpListener::bind(options.listen).await.with_context(|| format!("cannot listen on {}", options.listen))?;
+    let shared = Shared::new(Node::juror(started, &settings));
+    let me = Me { node: options.node_name.clone(), boot_id: boot_id.clone(), address: options.address() };
+    tracing::info!(
+        node = me.node,
+        boot = %boot_id,
+        address = me.address,
+        time_to_live = ?settings.tuning.time_to_live(),
+        watchdog = ?options.watchdog,
+        reboot = ?options.reboot,
+        inherits = host_file.as_ref().is_some_and(|file| file.boot_id == boot_id),
+        "agent starts"
+    );
+
+    let (credentials, shown) = watch::channel(None);
+    let service = JurorService {
+        node: me.node.clone(),
+        boot_id,
+        started,
+        api: Arc::clone(&api),
+        clock: Arc::clone(&clock),
+        shared: Arc::clone(&shared),
+        api_timeout: options.api_server_timeout,
+    };
+    let (end, ended) = oneshot::channel::<()>();
+    let server = tokio::spawn(palisade_rpc::serve(listener, shown, Arc::new(service), async {
+        let _ = ended.await;
+    }));
+
+    let machine =
+        Machine::new(options.watchdog.clone(), options.reboot.clone(), Arc::clone(&clock), !options.no_realtime);
+    let (node, handle) = Node::new(Parts {
+        me,
+        settings,
+        zone: options.zone.clone(),
+        source: options.source_address,
+        roster_interval: options.peer_update_interval,
+        clock,
+        api,
+        peers: Arc::new(RpcPeers::default()),
+        devices: Arc::new(machine),
+        host: host as Arc<dyn HostStore>,
+        host_file,
+        keyring,
+        shared,
+        credentials,
+    });
+
+    // Time for one attempt that fails, one that succeeds, and the disarming; well within a pod's grace period.
+    let limit = options.api_server_timeout * 2 + std::time::Duration::from_secs(2);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let running = node.run();
+    tokio::pin!(running);
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut running => break outcome,
+            _ = terminate.recv() => handle.stop(limit),
+            _ = interrupt.recv() => handle.stop(limit),
+        }
+    };
+    // Nobody waits for callers that keep their connection open.
+    drop(end);
+    server.abort();
+    Ok(outcome)
+}
+
+async fn client(options: &Options) -> Result<Client> {
+    let mut config = match &options.kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path).with_context(|| format!("kubeconfig {}", path.display()))?;
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                .await
+                .with_context(|| format!("kubeconfig {}", path.display()))?
+        }
+        None => Config::incluster().context("no --kubeconfig, and not in a cluster")?,
+    };
+    // A connection that does not come about must not outlive the attempt it was made for.
+    config.connect_timeout = Some(options.api_server_timeout);
+    Client::try_from(config).context("the client of the API server")
+}
