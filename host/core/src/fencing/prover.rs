@@ -151,6 +151,11 @@ impl Prover {
         self.fencing().map(|fencing| (fencing.promises.promised(), quorum(jury(&fencing.intent.terms).len())))
     }
 
+    /// Names of the jurors that promised.
+    pub fn jurors(&self) -> Vec<String> {
+        self.fencing().map(|fencing| fencing.promises.names()).unwrap_or_default()
+    }
+
     /// Whether nobody can extend the node's life any more.
     pub fn quorum_reached(&self) -> bool {
         self.fencing().is_some_and(|fencing| self.extension_impossible(fencing).is_ok())

@@ -200,7 +200,10 @@ impl Prover {
         let mut parts = Vec::new();
         if fencing.acknowledged.is_some() {
             let reset = fencing.intent.terms.reset_bound();
-            parts.push(format!("the reset that the agent acknowledged (within {})", seconds(reset + timing::margin(reset))));
+            parts.push(format!(
+                "the reset that the agent acknowledged (within {})",
+                seconds(reset + timing::margin(reset))
+            ));
         }
         match self.lease_expires(fencing) {
             Ok(()) => {

@@ -146,6 +146,10 @@ impl Promises {
         text
     }
 
+    pub(super) fn names(&self) -> Vec<String> {
+        self.given.keys().cloned().collect()
+    }
+
     pub(super) fn promised(&self) -> usize {
         self.given.len()
     }

@@ -1,0 +1,7 @@
+//! Who the agents are: the controller's authority, the trust that everybody reads, and certificates for agents.
+
+mod authority;
+mod signing;
+
+pub use authority::establish;
+pub use signing::sign;

@@ -1,0 +1,29 @@
+//! The controller's clocks: one for decisions, one for people.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use nix::time::{ClockId, clock_gettime};
+use palisade_core::time::Mono;
+
+/// Now, on the clock that also counts while the machine is suspended. No decision uses another one.
+pub fn now() -> Mono {
+    // A constant clock id that every supported kernel knows: the call has no failing case. Zero would only ever make
+    // waits longer.
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Mono(0), |time| {
+        Mono((time.tv_sec().max(0) as u64).saturating_mul(1_000) + (time.tv_nsec().max(0) as u64) / 1_000_000)
+    })
+}
+
+/// The wall-clock time, for people and for stamps that nobody compares.
+pub fn wall() -> Time {
+    Time(Timestamp::now())
+}
+
+/// An instant of the decision clock as wall-clock time, rounded up to the second the API stores.
+pub fn wall_at(instant: Mono) -> Time {
+    let now = now();
+    let offset = i64::try_from(instant.0).unwrap_or(i64::MAX).saturating_sub(i64::try_from(now.0).unwrap_or(i64::MAX));
+    let millis = Timestamp::now().as_millisecond().saturating_add(offset);
+    let seconds = millis.div_euclid(1_000) + i64::from(millis.rem_euclid(1_000) > 0);
+    Time(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX))
+}

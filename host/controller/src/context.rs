@@ -1,0 +1,183 @@
+//! What all parts of the controller share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::reflector::{ObjectRef, Store};
+use palisade_api::{Remediator, SelfNodeRemediation, SelfNodeRemediationConfig, WasmRemediation};
+use palisade_core::fencing::record::LeaseView;
+use palisade_rpc::{AgentClient, Trust};
+use palisade_runtime::ProofAuthority;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::Options;
+use crate::events::Recorder;
+use crate::fence::Fences;
+use crate::fence::read::Seen;
+use crate::remediation::modules::Modules;
+
+/// Shared by all tasks of one controller process.
+pub struct Context {
+    /// API client.
+    pub client: Client,
+    /// Options of the process.
+    pub options: Options,
+    /// First sights.
+    pub seen: Seen,
+    /// Agent leases, for the addresses of jurors.
+    pub leases: Store<Lease>,
+    /// Remediators.
+    pub remediators: Store<Remediator>,
+    /// Configurations of self node remediation.
+    pub configs: Store<SelfNodeRemediationConfig>,
+    /// Loaded components.
+    pub modules: Modules,
+    /// The one maker of proofs.
+    pub authority: ProofAuthority,
+    /// Whose records count.
+    pub trust: Trust,
+    /// Calls agents as the controller.
+    pub rpc: AgentClient,
+    /// Running fencings.
+    pub fences: Fences,
+    /// Event recorder.
+    pub events: Recorder,
+    /// Wakes reconcilers.
+    pub triggers: Triggers,
+    /// Failures in a row, by UID: they lengthen the pause before the next try.
+    pub retries: Mutex<HashMap<String, u32>>,
+    /// Server version, once known.
+    pub version: Mutex<Option<(u32, u32)>>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// Where the agent of a node says it is reached. Only a hint: the name is proved by certificate.
+    pub fn agent_address(&self, node: &str) -> Option<String> {
+        let lease = self.leases.get(&ObjectRef::new(node).within(&self.options.namespace))?;
+        let view = LeaseView::from_annotations(lease.metadata.annotations.as_ref()?).ok()?;
+        Some(view.record?.address)
+    }
+
+    /// Version of the API server. Asked for until it is known; unknown is treated as old.
+    pub async fn server_version(&self) -> Option<(u32, u32)> {
+        let known = *self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_some() {
+            return known;
+        }
+        let info = self.client.apiserver_version().await.ok()?;
+        // Vendors add to the minor: "26+", "26.5.2".
+        let digits: String = info.minor.chars().take_while(char::is_ascii_digit).collect();
+        let version = Some((info.major.parse().ok()?, digits.parse().ok()?));
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
+        version
+    }
+
+    /// The one configuration of self node remediation, unless it is missing or going.
+    pub fn config(&self) -> Option<Arc<SelfNodeRemediationConfig>> {
+        let name = ObjectRef::new(palisade_api::keys::self_node::CONFIG_NAME).within(&self.options.namespace);
+        self.configs.get(&name).filter(|config| config.metadata.deletion_timestamp.is_none())
+    }
+}
+
+/// A remediation and the node it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Kind of the remediation.
+    pub kind: &'static str,
+    /// API version of the remediation.
+    pub api_version: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// The node.
+    pub node: String,
+}
+
+impl Target {
+    /// How it stands among the owners of an intent.
+    pub fn owner(&self) -> String {
+        format!("{}/{}/{}/{}", self.kind, self.namespace, self.name, self.uid)
+    }
+
+    /// For events about it.
+    pub fn reference(&self) -> ObjectReference {
+        ObjectReference {
+            api_version: Some(self.api_version.clone()),
+            kind: Some(self.kind.to_owned()),
+            namespace: Some(self.namespace.clone()),
+            name: Some(self.name.clone()),
+            uid: Some(self.uid.clone()),
+            ..ObjectReference::default()
+        }
+    }
+}
+
+/// For events about a node.
+pub fn node_reference(node: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Node".to_owned()),
+        name: Some(node.to_owned()),
+        uid: Some(node.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
+/// Ways to have a remediation looked at now.
+#[derive(Debug)]
+pub struct Triggers {
+    /// Of SelfNodeRemediations.
+    pub self_node: UnboundedSender<ObjectRef<SelfNodeRemediation>>,
+    /// Of WasmRemediations.
+    pub wasm: UnboundedSender<ObjectRef<WasmRemediation>>,
+    /// Remediations by node, as far as they were looked at.
+    pub known: Mutex<HashMap<String, Target>>,
+}
+
+impl Triggers {
+    /// Looks at a remediation soon.
+    pub fn fire(&self, target: &Target) {
+        // A closed channel means that the process stops.
+        if target.kind == "SelfNodeRemediation" {
+            let _ = self.self_node.send(ObjectRef::new(&target.name).within(&target.namespace));
+        } else {
+            let _ = self.wasm.send(ObjectRef::new(&target.name).within(&target.namespace));
+        }
+    }
+
+    /// Looks at all remediations of a node soon.
+    pub fn fire_node(&self, node: &str) {
+        for target in self.lock().values().filter(|target| target.node == node) {
+            self.fire(target);
+        }
+    }
+
+    /// Remembers which node a remediation is about.
+    pub fn remember(&self, target: &Target) {
+        let mut known = self.lock();
+        if known.get(&target.uid) != Some(target) {
+            known.insert(target.uid.clone(), target.clone());
+        }
+    }
+
+    /// Forgets a remediation.
+    pub fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Target>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

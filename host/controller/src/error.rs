@@ -1,0 +1,34 @@
+//! Why a pass over a remediation did not come to its end. Each is retried.
+
+/// An error of one pass; other remediations go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API did not answer, or refused.
+    #[error("{}", api_text(.0))]
+    Api(Box<kube::Error>),
+    /// Somebody else wrote the object in between; the next pass sees it.
+    #[error("the object was changed meanwhile")]
+    Conflict,
+    /// Too much is going on for one pass.
+    #[error("{0}")]
+    Busy(String),
+    /// Something stands in the way that only a change of an object can remove.
+    #[error("{0}")]
+    Blocked(String),
+}
+
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        match &error {
+            kube::Error::Api(status) if status.code == 409 => Self::Conflict,
+            _ => Self::Api(Box::new(error)),
+        }
+    }
+}
+
+fn api_text(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("the API server refused ({}): {}", status.code, status.message),
+        other => format!("the API server cannot be reached: {other}"),
+    }
+}

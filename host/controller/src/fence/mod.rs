@@ -1,0 +1,94 @@
+//! Fencing: one session per remediation runs the pure prover against the real API and the real agents.
+//!
+//! A session holds nothing that matters: killed at any line and started again, it marks, reads and attaches to its own
+//! intent, and counts from its own first sight.
+
+pub mod lease;
+pub mod read;
+mod session;
+mod state;
+#[cfg(test)]
+pub mod testing;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use palisade_core::fencing::proof::Grade;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+pub use state::{FenceState, Happened};
+
+use crate::context::{Context, Target};
+
+/// What a remediation wants fenced.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The remediation and its node.
+    pub target: Target,
+    /// Policy.
+    pub require: Grade,
+    /// The user's floor.
+    pub floor: Duration,
+}
+
+/// The running sessions, by UID of the remediation.
+#[derive(Debug, Default)]
+pub struct Fences {
+    sessions: Mutex<HashMap<String, Session>>,
+}
+
+#[derive(Debug)]
+struct Session {
+    node: String,
+    state: Arc<Mutex<FenceState>>,
+    wake: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Fences {
+    /// Starts a session unless one runs for this remediation.
+    pub fn ensure(&self, context: &Arc<Context>, wanted: Wanted) {
+        let mut sessions = self.lock();
+        let uid = wanted.target.uid.clone();
+        if sessions.get(&uid).is_some_and(|session| !session.task.is_finished()) {
+            return;
+        }
+        let state = Arc::new(Mutex::new(FenceState::default()));
+        let wake = Arc::new(Notify::new());
+        let node = wanted.target.node.clone();
+        let task = tokio::spawn(session::run(context.clone(), wanted, state.clone(), wake.clone()));
+        sessions.insert(uid, Session { node, state, wake, task });
+    }
+
+    /// Ends the session of a remediation.
+    pub fn stop(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    /// Where the fencing of a remediation stands, if a session runs.
+    pub fn state(&self, uid: &str) -> Option<FenceState> {
+        let sessions = self.lock();
+        let session = sessions.get(uid)?;
+        let state = session.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Some(state)
+    }
+
+    /// Something about a node changed: its sessions read again.
+    pub fn wake(&self, node: &str) {
+        for session in self.lock().values().filter(|session| session.node == node) {
+            session.wake.notify_one();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Session>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,335 @@
+//! The driver of one prover: turns its effects into API calls and agent calls, and their ends into events.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use palisade_api::Stage;
+use palisade_core::fencing::proof::{Proof, ProofKind};
+use palisade_core::fencing::prover::{Effect, Event, JurorAnswer, Prover, Settings};
+use palisade_core::fencing::record::BootId;
+use palisade_core::time::Mono;
+use palisade_rpc::{PromiseAnswer, PromiseRequest};
+use palisade_runtime::FenceStage;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+
+use super::read::{self, Read, boot_of, is_ready};
+use super::{FenceState, Happened, Wanted, lease};
+use crate::clock;
+use crate::context::Context;
+use crate::workloads::mark;
+
+/// A new boot that is not ready after this time has fallen silent too, and is fenced in its turn.
+const NEW_BOOT_GRACE: Duration = Duration::from_mins(1);
+/// Answers and changes in quick succession lead to one read.
+const READ_GAP: Duration = Duration::from_millis(50);
+
+struct Session {
+    context: Arc<Context>,
+    wanted: Wanted,
+    prover: Prover,
+    published: Arc<Mutex<FenceState>>,
+    state: FenceState,
+    effects: VecDeque<Effect>,
+    until: Mono,
+    answers: mpsc::UnboundedSender<Event>,
+    calls: JoinSet<()>,
+    /// Since when the proof is P1 and the new boot is awaited.
+    boot_changed: Option<Mono>,
+    last: Option<Read>,
+}
+
+/// Runs until the task is dropped.
+pub(super) async fn run(context: Arc<Context>, wanted: Wanted, published: Arc<Mutex<FenceState>>, wake: Arc<Notify>) {
+    let (answers, mut inbox) = mpsc::unbounded_channel();
+    let prover = Prover::new(settings(&wanted), clock::now());
+    let state = FenceState { stage: FenceStage::Requested, waiting_for: prover.waiting_for(), ..FenceState::default() };
+    let mut session = Session {
+        context,
+        wanted,
+        prover,
+        published,
+        state,
+        effects: VecDeque::new(),
+        until: clock::now(),
+        answers,
+        calls: JoinSet::new(),
+        boot_changed: None,
+        last: None,
+    };
+    session.feed(Event::Tick);
+    loop {
+        session.work().await;
+        session.publish();
+        let pause = session.until.since(clock::now());
+        tokio::select! {
+            () = tokio::time::sleep(pause) => session.feed(Event::Tick),
+            Some(event) = inbox.recv() => {
+                session.feed(event);
+                while let Ok(event) = inbox.try_recv() {
+                    session.feed(event);
+                }
+            }
+            () = wake.notified() => {
+                tokio::time::sleep(READ_GAP).await;
+                session.effects.push_back(Effect::Read);
+            }
+        }
+    }
+}
+
+fn settings(wanted: &Wanted) -> Settings {
+    Settings {
+        node: wanted.target.node.clone(),
+        owner: wanted.target.owner(),
+        require: wanted.require,
+        floor: wanted.floor,
+    }
+}
+
+impl Session {
+    fn feed(&mut self, event: Event) {
+        for effect in self.prover.on(event, clock::now()) {
+            match effect {
+                Effect::Wait { until } => self.until = until,
+                // One read answers all that were asked for.
+                Effect::Read if self.effects.iter().any(|queued| matches!(queued, Effect::Read)) => {}
+                effect => self.effects.push_back(effect),
+            }
+        }
+    }
+
+    async fn work(&mut self) {
+        while let Some(effect) = self.effects.pop_front() {
+            match effect {
+                Effect::Mark => self.mark().await,
+                Effect::Read => self.read().await,
+                Effect::WriteIntent(write) => {
+                    let node = self.wanted.target.node.clone();
+                    // Before it is sent: its answer may be lost.
+                    self.context.seen.attempt(&node, &write.lease_uid, &write.intent.uid, write.counted_from);
+                    let context = &self.context;
+                    let outcome = lease::store(&context.client, &context.options.namespace, &node, &write).await;
+                    self.feed(Event::IntentWritten(outcome));
+                }
+                Effect::AskPromises { intent_uid, boot, jurors } => self.ask(&intent_uid, &boot, jurors),
+                Effect::Proven(proof) => self.proven(&proof),
+                Effect::Contradiction { what } => {
+                    let about = self.state.intent_uid.clone().unwrap_or_default();
+                    self.happened(Stage::Contradicted, &about, format!("{what} (intent {about})"));
+                }
+                Effect::Wait { until } => self.until = until,
+            }
+            self.publish();
+        }
+        self.await_new_boot();
+    }
+
+    async fn mark(&mut self) {
+        let node = self.wanted.target.node.clone();
+        match mark::mark(&self.context.client, &node).await {
+            Ok(marked) => {
+                self.state.marked = marked;
+                self.state.tainted = true;
+                self.state.stage = self.state.stage.max(FenceStage::Marked);
+                self.feed(Event::Marked);
+            }
+            Err(error) => self.feed(Event::MarkFailed { why: error.to_string() }),
+        }
+    }
+
+    async fn read(&mut self) {
+        let context = self.context.clone();
+        let node = &self.wanted.target.node;
+        match read::read(&context.client, &context.options.namespace, node, &context.seen, &context.trust).await {
+            Ok(read) => {
+                let snapshot = read.snapshot.clone();
+                self.last = Some(read);
+                self.feed(Event::Read(Box::new(snapshot)));
+                self.note_progress();
+            }
+            Err(error) => self.feed(Event::ReadFailed { why: error.to_string() }),
+        }
+    }
+
+    /// Asks all jurors at once; each is bounded in time, and the round ends when the last one did.
+    fn ask(&mut self, intent_uid: &str, boot: &BootId, jurors: Vec<String>) {
+        let Some(intent) = self.prover.intent() else { return };
+        let request = PromiseRequest {
+            intent_uid: intent_uid.to_owned(),
+            node: self.wanted.target.node.clone(),
+            boot_id: boot.as_str().to_owned(),
+            time_to_live: intent.terms.time_to_live(),
+            reset_bound: intent.terms.reset_bound(),
+        };
+        let (context, answers, intent_uid) = (self.context.clone(), self.answers.clone(), intent_uid.to_owned());
+        self.calls.spawn(async move {
+            let mut round = JoinSet::new();
+            for juror in jurors {
+                let (context, request) = (context.clone(), request.clone());
+                let (answers, intent_uid) = (answers.clone(), intent_uid.clone());
+                round.spawn(async move {
+                    let asked = clock::now();
+                    let answer = promise(&context, &juror, request).await;
+                    // The session may be gone; then nobody wants to know.
+                    let _ = answers.send(Event::PromiseAnswer { intent_uid, juror, asked, answer });
+                });
+            }
+            while round.join_next().await.is_some() {}
+            let _ = answers.send(Event::RoundEnded);
+        });
+        while self.calls.try_join_next().is_some() {}
+    }
+
+    fn proven(&mut self, proof: &Proof) {
+        self.boot_changed = (proof.kind == ProofKind::BootChanged).then(clock::now);
+        let detail = format!(
+            "{} ({}), boot {}, intent {}, {:.1}s after the intent: {}",
+            proof.kind,
+            proof.grade,
+            proof.boot,
+            proof.intent_uid,
+            proof.waited().as_secs_f64(),
+            proof.explanation
+        );
+        self.happened(
+            Stage::Proven,
+            &format!("{} ({}), boot {}, intent {}", proof.kind, proof.grade, proof.boot, proof.intent_uid),
+            detail,
+        );
+        self.state.proof = Some(proof.clone());
+        self.state.boot = Some(proof.boot.clone());
+        self.state.intent_uid = Some(proof.intent_uid.clone());
+        self.state.lease_uid = Some(proof.lease_uid.clone());
+        self.state.usable = false;
+    }
+
+    /// P1 forces nothing: the new boot's kubelet confirms the marked pods, or, if it falls silent, it is fenced in its
+    /// turn.
+    fn await_new_boot(&mut self) {
+        let Some(since) = self.boot_changed.filter(|_| self.prover.proof().is_some()) else { return };
+        let Some(proof) = self.state.proof.clone() else { return };
+        let node = self.last.as_ref().and_then(|read| read.node.as_ref());
+        let back = node.is_some_and(|node| is_ready(node) && boot_of(node).is_some_and(|boot| boot != proof.boot));
+        let wait = NEW_BOOT_GRACE.max(proof.terms.life_bound());
+        if back {
+            self.state.usable = true;
+        } else if clock::now().since(since) > wait {
+            tracing::warn!(
+                node = self.wanted.target.node,
+                "the new boot did not become ready: it is fenced in its turn"
+            );
+            self.boot_changed = None;
+            self.state = FenceState { happened: std::mem::take(&mut self.state.happened), ..FenceState::default() };
+            self.prover = Prover::new(settings(&self.wanted), clock::now());
+            self.feed(Event::Tick);
+        }
+    }
+
+    /// What the prover reached, put into the words of the timeline.
+    fn note_progress(&mut self) {
+        if let Some(intent) = self.prover.intent().cloned() {
+            let boot = intent.boot_id.to_string();
+            let marked: Vec<String> =
+                self.state.marked.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
+            let pods = if marked.is_empty() { "no pods of the first class".to_owned() } else { marked.join(", ") };
+            self.happened(Stage::Marked, &format!("boot {boot}"), format!("boot {boot}: own taint, {pods}"));
+            self.happened(
+                Stage::Intended,
+                &intent.uid,
+                format!(
+                    "intent {} for boot {boot}: T {:.1}s, 2 Wd {:.1}s, jury of {}",
+                    intent.uid,
+                    intent.terms.time_to_live().as_secs_f64(),
+                    intent.terms.reset_bound().as_secs_f64(),
+                    intent.terms.jury.len()
+                ),
+            );
+            self.state.stage = FenceStage::Intended;
+            if self.prover.quorum_reached() {
+                self.state.stage = FenceStage::Promised;
+                let (promised, quorum) = self.prover.promised().unwrap_or_default();
+                let detail = format!(
+                    "{promised} of {} jurors, {quorum} needed, for intent {}",
+                    intent.terms.jury.len(),
+                    intent.uid
+                );
+                self.happened(Stage::Promised, &intent.uid, detail);
+            }
+            if let Some(true) = self.last.as_ref().and_then(|read| read.snapshot.lease.as_ref()).map(|lease| {
+                lease.record.as_ref().is_some_and(|record| record.acknowledged.as_ref() == Some(&intent.uid))
+            }) {
+                self.happened(
+                    Stage::Acknowledged,
+                    &intent.uid,
+                    format!("the agent stopped feeding for intent {}", intent.uid),
+                );
+            }
+            self.state.boot = Some(intent.boot_id);
+            self.state.intent_uid = Some(intent.uid);
+            self.state.quorum = self.prover.promised().map_or(0, |(_, quorum)| quorum);
+            self.state.promised = self.prover.jurors();
+            self.state.lease_uid =
+                self.last.as_ref().and_then(|read| read.snapshot.lease.as_ref()).map(|lease| lease.uid.clone());
+        }
+    }
+
+    fn happened(&mut self, stage: Stage, about: &str, detail: String) {
+        if !self.state.happened.iter().any(|known| known.stage == stage && known.about == about) {
+            self.state.happened.push(Happened { stage, at: clock::wall(), about: about.to_owned(), detail });
+        }
+    }
+
+    fn publish(&mut self) {
+        let now_proven = self.prover.proof().is_some();
+        self.state.contradiction = self.prover.contradiction().map(str::to_owned);
+        self.state.waiting_for = match (&self.state.proof, self.boot_changed) {
+            (Some(proof), Some(_)) if now_proven && !self.state.usable => format!(
+                "boot {} of the node to become ready and confirm the marked pods",
+                proof.new_boot.as_ref().map_or("?", BootId::as_str)
+            ),
+            _ if now_proven => String::new(),
+            _ => self.prover.waiting_for(),
+        };
+        if let Some(deadline) = self.prover.deadline() {
+            self.state.deadline = Some(deadline);
+        }
+        if now_proven {
+            self.state.usable |= self.boot_changed.is_none();
+            self.state.stage = if self.state.usable { FenceStage::Proven } else { FenceStage::Promised };
+        } else {
+            self.state.proof = None;
+            self.state.usable = false;
+            if self.prover.intent().is_none() && self.state.stage > FenceStage::Marked {
+                // It began again.
+                self.state.stage = FenceStage::Marked;
+            }
+        }
+        if self.state.contradiction.is_some() {
+            self.state.stage = FenceStage::Contradicted;
+        }
+        let changed = {
+            let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+            let changed = *published != self.state;
+            if changed {
+                published.clone_from(&self.state);
+            }
+            changed
+        };
+        if changed {
+            self.context.triggers.fire(&self.wanted.target);
+        }
+    }
+}
+
+async fn promise(context: &Context, juror: &str, request: PromiseRequest) -> JurorAnswer {
+    let Some(address) = context.agent_address(juror) else {
+        return JurorAnswer::Unreachable { why: "its address is not known".to_owned() };
+    };
+    match context.rpc.promise(juror, &address, request).await {
+        Ok(PromiseAnswer::Promised { last_no_api_age }) => JurorAnswer::Promised { no_api_age: last_no_api_age },
+        Ok(PromiseAnswer::Refused { why }) => JurorAnswer::Refused { why },
+        Err(error) => JurorAnswer::Unreachable { why: error.to_string() },
+    }
+}

@@ -1,0 +1,55 @@
+//! What a session publishes about itself.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use palisade_api::Stage;
+use palisade_api::progress::MarkedPod;
+use palisade_core::fencing::proof::Proof;
+use palisade_core::fencing::record::BootId;
+use palisade_core::time::Mono;
+use palisade_runtime::FenceStage;
+
+/// Where the fencing of one remediation stands.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FenceState {
+    /// Stage, in the words of the remediators.
+    pub stage: FenceStage,
+    /// The boot to end.
+    pub boot: Option<BootId>,
+    /// UID of the agent lease.
+    pub lease_uid: Option<String>,
+    /// UID of the stored intent.
+    pub intent_uid: Option<String>,
+    /// What is missing, for people.
+    pub waiting_for: String,
+    /// `D`.
+    pub deadline: Option<Mono>,
+    /// Jurors that promised, and how many have to.
+    pub promised: Vec<String>,
+    /// How many have to.
+    pub quorum: usize,
+    /// The proof.
+    pub proof: Option<Proof>,
+    /// The proof may be handed out: always, except that P1 waits until the new boot is up and confirms.
+    pub usable: bool,
+    /// Life after the end.
+    pub contradiction: Option<String>,
+    /// Pods marked before the intent.
+    pub marked: Vec<MarkedPod>,
+    /// The own taint is on the node.
+    pub tainted: bool,
+    /// Steps reached, for the timeline.
+    pub happened: Vec<Happened>,
+}
+
+/// A step that was reached.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Happened {
+    /// Which.
+    pub stage: Stage,
+    /// When.
+    pub at: Time,
+    /// What it is about (boot or intent), so that a restarted controller does not tell it twice.
+    pub about: String,
+    /// For people.
+    pub detail: String,
+}

@@ -1,0 +1,143 @@
+//! The detector: `NodeHealthCheck` policies from watch to remediation objects.
+//!
+//! Watches keep trimmed copies of nodes, policies, templates and remediations; any change wakes the policies it
+//! concerns. One worker takes a policy at a time, asks `palisade_core::health` what to do, and applies it. A node or a
+//! policy that fails never keeps the others waiting: its error is reported and it is tried again later.
+
+mod apply;
+mod create;
+mod kinds;
+mod nodes;
+mod policies;
+mod queue;
+mod reconcile;
+mod report;
+mod status;
+mod template;
+mod views;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Store;
+use palisade_api::NodeHealthCheck;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use self::kinds::Kinds;
+use self::nodes::Nodes;
+use self::queue::Queue;
+use self::report::Reporter;
+
+/// A policy as it was read; one that cannot be decoded stays in the store as an error.
+pub(crate) type Guarded = DeserializeGuard<NodeHealthCheck>;
+
+/// Options of the detector.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Name of this process in events.
+    pub instance: String,
+}
+
+/// Wakes policies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// This one.
+    Policy(String),
+    /// Every one: a watch started over, so anything may have changed.
+    All,
+}
+
+/// What every part of the detector shares.
+pub(crate) struct World {
+    pub client: Client,
+    pub policies: Store<Guarded>,
+    pub nodes: Arc<Nodes>,
+    pub kinds: Kinds,
+    pub reporter: Reporter,
+}
+
+/// A pass over one policy takes no longer; the rest is done in the next.
+const PASS_LIMIT: Duration = Duration::from_mins(1);
+
+/// Runs the detector until `shutdown` ends.
+pub async fn run(client: Client, options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let mut tasks = JoinSet::new();
+    let (wake, wakes) = mpsc::unbounded_channel();
+    let (policies, writer) = kube::runtime::reflector::store();
+    let nodes = Arc::new(Nodes::default());
+    let world = World {
+        client: client.clone(),
+        policies: policies.clone(),
+        nodes: Arc::clone(&nodes),
+        kinds: Kinds::new(client.clone(), policies.clone(), wake.clone()),
+        reporter: Reporter::new(client.clone(), options.instance),
+    };
+    tasks.spawn(policies::watch(client.clone(), writer, wake.clone()));
+    tasks.spawn(nodes::watch(client, nodes, policies, wake));
+    tokio::select! {
+        () = shutdown => {}
+        () = work(&world, wakes) => {}
+    }
+    tasks.shutdown().await;
+    Ok(())
+}
+
+async fn work(world: &World, mut wakes: mpsc::UnboundedReceiver<Wake>) {
+    // Decisions on half a list would take the other half for gone.
+    if world.policies.wait_until_ready().await.is_err() {
+        return;
+    }
+    world.nodes.ready().await;
+    let mut queue = Queue::default();
+    loop {
+        tokio::select! {
+            wake = wakes.recv() => match wake {
+                Some(wake) => {
+                    note(world, &mut queue, wake);
+                    while let Ok(wake) = wakes.try_recv() {
+                        note(world, &mut queue, wake);
+                    }
+                }
+                None => return,
+            },
+            () = sleep_until(queue.next_due().unwrap_or_else(far_away)) => {}
+        }
+        while let Some(name) = queue.take(Instant::now()) {
+            match timeout(PASS_LIMIT, reconcile::reconcile(world, &name)).await {
+                Ok(Ok(again_in)) => queue.succeeded(&name, again_in, Instant::now()),
+                Ok(Err(error)) => {
+                    tracing::warn!(policy = name, error = format!("{error:#}"), "policy will be tried again");
+                    queue.failed(&name, Instant::now());
+                }
+                Err(_) => {
+                    tracing::warn!(policy = name, "a pass took longer than {PASS_LIMIT:?} and is tried again");
+                    queue.failed(&name, Instant::now());
+                }
+            }
+            while let Ok(wake) = wakes.try_recv() {
+                note(world, &mut queue, wake);
+            }
+        }
+    }
+}
+
+fn note(world: &World, queue: &mut Queue, wake: Wake) {
+    match wake {
+        Wake::Policy(name) => queue.wake(name, Instant::now()),
+        Wake::All => {
+            for policy in world.policies.state() {
+                if let Some(name) = policies::name(&policy) {
+                    queue.wake(name, Instant::now());
+                }
+            }
+        }
+    }
+}
+
+fn far_away() -> Instant {
+    Instant::now() + Duration::from_hours(1)
+}

@@ -1,0 +1,122 @@
+//! Watches the nodes, and keeps of them only what decisions read.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
+
+use futures::{StreamExt, pin_mut};
+use k8s_openapi::api::core::v1::Node;
+use kube::api::Api;
+use kube::runtime::reflector::Store;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::WatchStreamExt;
+use kube::Client;
+use palisade_core::health::{NodeView, Selector};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{Guarded, Wake, policies, views};
+
+/// The nodes of the cluster.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    known: RwLock<Option<BTreeMap<String, NodeView>>>,
+    filled: Notify,
+}
+
+impl Nodes {
+    /// Waits for the first complete list.
+    pub async fn ready(&self) {
+        loop {
+            let filled = self.filled.notified();
+            if self.read(|_| ()).is_some() {
+                return;
+            }
+            filled.await;
+        }
+    }
+
+    /// The nodes that are selected.
+    pub fn selected(&self, selector: &Selector) -> Vec<NodeView> {
+        self.read(|nodes| nodes.values().filter(|node| selector.matches(&node.labels)).cloned().collect())
+            .unwrap_or_default()
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&BTreeMap<String, NodeView>) -> T) -> Option<T> {
+        // Nothing panics while it holds the lock; if something did, the map is still a map.
+        self.known.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(read)
+    }
+
+    fn replace(&self, nodes: BTreeMap<String, NodeView>) {
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(nodes);
+        self.filled.notify_waiters();
+    }
+
+    /// Stores or removes a node; returns what was known before, or `None` if nothing changed.
+    fn update(&self, name: &str, node: Option<NodeView>) -> Option<Change> {
+        let mut guard = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let nodes = guard.get_or_insert_default();
+        let before = match node.clone() {
+            Some(node) => nodes.insert(name.to_owned(), node),
+            None => nodes.remove(name),
+        };
+        (before != node).then_some(Change { before, after: node })
+    }
+}
+
+struct Change {
+    before: Option<NodeView>,
+    after: Option<NodeView>,
+}
+
+/// Fills the nodes and wakes the policies that select a node which changed. A heartbeat changes nothing that is kept, so
+/// a silent, healthy cluster wakes nobody.
+pub(super) async fn watch(client: Client, nodes: std::sync::Arc<Nodes>, policies: Store<Guarded>, wake: UnboundedSender<Wake>) {
+    let stream = watcher(Api::<Node>::all(client), watcher::Config::default()).default_backoff();
+    pin_mut!(stream);
+    let mut listed = BTreeMap::new();
+    while let Some(event) = stream.next().await {
+        let change = match event {
+            Ok(Event::Init) => {
+                listed.clear();
+                None
+            }
+            Ok(Event::InitApply(node)) => {
+                let view = views::node(&node);
+                listed.insert(view.name.clone(), view);
+                None
+            }
+            Ok(Event::InitDone) => {
+                nodes.replace(std::mem::take(&mut listed));
+                if wake.send(Wake::All).is_err() {
+                    return;
+                }
+                None
+            }
+            Ok(Event::Apply(node)) => {
+                let view = views::node(&node);
+                nodes.update(&view.name.clone(), Some(view))
+            }
+            Ok(Event::Delete(node)) => nodes.update(&views::node(&node).name, None),
+            Err(error) => {
+                tracing::warn!(%error, "cannot watch nodes");
+                None
+            }
+        };
+        if let Some(change) = change {
+            for name in concerned(&policies, &change) {
+                if wake.send(Wake::Policy(name)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn concerned(policies: &Store<Guarded>, change: &Change) -> Vec<String> {
+    let views = [&change.before, &change.after];
+    let selected = |policy: &Guarded| match &policy.0 {
+        Ok(policy) => views.iter().any(|view| view.as_ref().is_some_and(|node| policies::selects(policy, &node.labels))),
+        Err(_) => false,
+    };
+    policies.state().iter().filter(|policy| selected(policy)).filter_map(|policy| policies::name(policy)).collect()
+}

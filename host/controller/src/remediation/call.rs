@@ -1,0 +1,307 @@
+//! One call of the component: snapshot → call → gate → commit → apply → record.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::core::v1::Node;
+use kube::runtime::controller::Action;
+use palisade_api::Stage;
+use palisade_api::progress::{ModuleReference, PendingEffect};
+use palisade_api::reasons::{condition, event, phase, reason};
+use palisade_runtime::{CallInput, CallReport, Effect, FailureCause, GateContext, Outcome, Proof, StagedEffect, gate};
+
+use super::kind::Remediation;
+use super::modules::{self, Served};
+use super::pass::Pass;
+use super::status::{self, Standing};
+use super::{apply::Applied, snapshot};
+use crate::clock;
+use crate::error::Error;
+use crate::events::Kind;
+use crate::fence::FenceState;
+
+/// Pause before the next look when the component names none.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(10);
+/// While a release is under way its progress is looked at this often.
+const RELEASE_PAUSE: Duration = Duration::from_secs(1);
+/// Pause before a component that cannot be used is tried again.
+const UNSERVED_PAUSE: Duration = Duration::from_secs(10);
+
+impl<K: Remediation> Pass<K> {
+    /// Does what is due for a remediation that is under way.
+    pub(super) async fn call(&mut self, node: &Node) -> Result<Action, Error> {
+        let served = match modules::serve(&self.context, K::KIND, &self.object.choice()).await {
+            Ok(served) => served,
+            Err(why) => return self.unserved(&why.to_string()).await,
+        };
+        if let Some(why) = self.context.modules.broken(served.module.digest()) {
+            let remedy = "replace the component, or delete this remediation";
+            let message = format!("remediator {} is not called: {why}; {remedy}", served.remediator);
+            return self.unserved(&message).await;
+        }
+        status::stand(&mut self.status, Standing::Started, "");
+        self.latch(&served);
+        self.keep_up_fencing();
+        self.apply_pending(node).await?;
+
+        let fence = self.fence_state().await;
+        let proof = self.proof(fence.as_ref());
+        let report = self.invoke(&served, node, fence.as_ref(), proof.as_ref()).await?;
+        self.progress().fuel = i64::try_from(report.fuel).ok();
+        let outcome = match &report.outcome {
+            Ok(outcome) => outcome.clone(),
+            Err(failure) => {
+                if failure.cause == FailureCause::BadMemory && self.progress().memory.is_some() {
+                    // Evidence and effects are the host's: nothing is lost with it.
+                    self.progress().memory = None;
+                    self.save().await?;
+                    return Ok(Action::requeue(Duration::ZERO));
+                }
+                let message = failure.message.clone();
+                if failure.cause.blames_module() {
+                    self.context.modules.called(served.module.digest(), Some(&message));
+                }
+                let failures = self.progress().failures.unwrap_or_default() + 1;
+                self.progress().failures = Some(failures);
+                self.event(Kind::Warning, event::FAILED, &message).await;
+                return Err(Error::Blocked(message));
+            }
+        };
+        self.context.modules.called(served.module.digest(), None);
+        self.progress().failures = None;
+        for refusal in &report.refusals {
+            self.event(Kind::Warning, event::FAILED, &format!("remediator {}: {refusal}", served.remediator)).await;
+        }
+        let effects = self.gated(&served, proof.as_ref(), report.effects.clone()).await?;
+        self.commit(&report, &outcome, &effects, node);
+        self.save().await?;
+
+        let settled = self.apply_all(node, &effects, fence.as_ref()).await?;
+        self.conclude(&outcome, settled).await
+    }
+
+    /// The same for an object that is being deleted; whether the component is done.
+    pub(super) async fn call_for_restore(&mut self, node: &Node) -> Result<bool, Error> {
+        let served = modules::serve(&self.context, K::KIND, &self.object.choice())
+            .await
+            .map_err(|why| Error::Blocked(why.to_string()))?;
+        if let Some(why) = self.context.modules.broken(served.module.digest()) {
+            return Err(Error::Blocked(why));
+        }
+        let report = self.invoke(&served, node, None, None).await?;
+        let outcome = match &report.outcome {
+            Ok(outcome) => outcome.clone(),
+            Err(failure) => {
+                self.context.modules.called(served.module.digest(), Some(&failure.message));
+                return Err(Error::Blocked(failure.message.clone()));
+            }
+        };
+        let effects = self.gated(&served, None, report.effects.clone()).await?;
+        self.commit(&report, &outcome, &effects, node);
+        self.save().await?;
+        self.apply_all(node, &effects, None).await?;
+        Ok(!matches!(outcome, Outcome::Working { .. }))
+    }
+
+    async fn unserved(&mut self, message: &str) -> Result<Action, Error> {
+        status::stand(&mut self.status, Standing::Stopped(reason::FAILED), message);
+        self.status.last_error = Some(message.to_owned());
+        self.event(Kind::Warning, event::FAILED, message).await;
+        self.save().await?;
+        Ok(Action::requeue(UNSERVED_PAUSE))
+    }
+
+    fn latch(&mut self, served: &Served) {
+        let module = ModuleReference {
+            remediator: served.remediator.clone(),
+            version: served.module.manifest().version.clone(),
+            digest: served.module.digest().to_owned(),
+        };
+        self.progress().module = Some(module);
+    }
+
+    /// Fencing that was asked for goes on, also after a restart of the controller.
+    fn keep_up_fencing(&mut self) {
+        let progress = self.progress();
+        let asked = progress
+            .applied
+            .iter()
+            .chain(&progress.pending)
+            .any(|effect| matches!(serde_json::from_value(effect.effect.clone()), Ok(Effect::RequestFence { .. })));
+        if asked {
+            self.ensure_fencing();
+        }
+    }
+
+    async fn fence_state(&mut self) -> Option<FenceState> {
+        let mut fence = self.context.fences.state(&self.target.uid)?;
+        let progress = self.progress();
+        // A contradiction outlives a restart: nothing more is released for that intent, unless the boot has changed.
+        let told = progress.timeline.iter().rev().find(|entry| entry.stage == Stage::Contradicted);
+        if let (Some(told), Some(intent)) = (told, &fence.intent_uid)
+            && told.detail.as_deref().unwrap_or_default().contains(intent.as_str())
+            && fence.proof.as_ref().is_none_or(|proof| proof.kind.forces())
+        {
+            fence.contradiction.get_or_insert_with(|| told.detail.clone().unwrap_or_default());
+            fence.stage = palisade_runtime::FenceStage::Contradicted;
+            fence.usable = false;
+        }
+        let new_taint =
+            fence.tainted && !self.progress().owned.taints.contains(&crate::taints::text(&crate::taints::own()));
+        let new_deadline = self.status.time_assumed_rebooted.is_none();
+        let observer = self.context.options.observer.clone();
+        status::take_over(&mut self.status, &fence, &observer);
+        if new_taint {
+            self.node_event(Kind::Normal, "AddNoScheduleTaint", "the node takes no new pods during its remediation")
+                .await;
+        }
+        if new_deadline && let Some(time) = &self.status.time_assumed_rebooted {
+            let message = format!("the boot has ended at {} at the latest", time.0);
+            self.event(Kind::Normal, "UpdateTimeAssumedRebooted", &message).await;
+        }
+        if let Some(what) = &fence.contradiction {
+            self.event(Kind::Warning, event::FAILED, &format!("CONTRADICTION, nothing more is released: {what}")).await;
+        }
+        Some(fence)
+    }
+
+    fn proof(&self, fence: Option<&FenceState>) -> Option<Proof> {
+        let fence = fence.filter(|fence| fence.usable && fence.contradiction.is_none())?;
+        let proof = fence.proof.as_ref()?;
+        self.context.authority.mint(snapshot::claim(&self.target.uid, proof))
+    }
+
+    async fn invoke(
+        &mut self,
+        served: &Served,
+        node: &Node,
+        fence: Option<&FenceState>,
+        proof: Option<&Proof>,
+    ) -> Result<CallReport, Error> {
+        let input = CallInput {
+            remediation: self.view(&served.parameters),
+            snapshot: self.snapshot(node, fence).await?,
+            proof: proof.cloned(),
+            ledger: self.ledger(),
+        };
+        let (module, limits, granted) = (served.module.clone(), served.limits.clone(), served.granted.clone());
+        tokio::task::spawn_blocking(move || module.call(&input, &limits, &granted))
+            .await
+            .map_err(|_| Error::Busy("the call of the component was cancelled".to_owned()))
+    }
+
+    /// Effects committed before, by key.
+    fn ledger(&mut self) -> BTreeMap<String, Effect> {
+        let progress = self.progress();
+        progress
+            .applied
+            .iter()
+            .chain(&progress.pending)
+            .filter_map(|known| Some((known.key.clone(), serde_json::from_value(known.effect.clone()).ok()?)))
+            .collect()
+    }
+
+    async fn gated(
+        &mut self,
+        served: &Served,
+        proof: Option<&Proof>,
+        effects: Vec<StagedEffect>,
+    ) -> Result<Vec<StagedEffect>, Error> {
+        let ledger = self.ledger();
+        let granted = served.granted.and(&served.module.manifest().capabilities.iter().copied().collect());
+        let context = GateContext {
+            remediation_uid: &self.target.uid,
+            node: &self.target.node,
+            granted: &granted,
+            authority: &self.context.authority,
+            proof,
+            ledger: &ledger,
+        };
+        match gate(effects, &context) {
+            Ok(effects) => Ok(effects),
+            Err(refusal) => {
+                let message = format!("the gate refused all effects of remediator {}: {refusal}", served.remediator);
+                self.context.modules.called(served.module.digest(), Some(&message));
+                self.event(Kind::Warning, event::FAILED, &message).await;
+                Err(Error::Blocked(message))
+            }
+        }
+    }
+
+    /// Puts into the status what this call came to; the write that follows is the commit.
+    fn commit(&mut self, report: &CallReport, outcome: &Outcome, effects: &[StagedEffect], node: &Node) {
+        for staged in effects {
+            match &staged.effect {
+                Effect::Condition { kind, status: value, reason: why, message } => {
+                    let reserved = [condition::PROCESSING, condition::SUCCEEDED, condition::DISABLED];
+                    if !reserved.contains(&kind.as_str()) {
+                        status::set(&mut self.status.conditions, kind, &format!("{value:?}"), why, message);
+                    }
+                }
+                // What will be ours is recorded before it is there. A taint that is there already is somebody else's.
+                Effect::Release { how, .. } => {
+                    let taint = match how {
+                        palisade_runtime::ReleaseMethod::ResourceDeletion => crate::taints::released(),
+                        palisade_runtime::ReleaseMethod::OutOfServiceTaint => crate::taints::out_of_service(),
+                    };
+                    if !crate::taints::has(node, &taint) {
+                        status::own_taint(self.progress(), &crate::taints::text(&taint));
+                    }
+                }
+                _ => {}
+            }
+        }
+        let progress = self.progress();
+        let memory = (!report.memory.is_empty()).then(|| STANDARD.encode(&report.memory));
+        let step = (!report.step.is_empty()).then(|| report.step.clone());
+        let mut changed = progress.memory != memory || progress.step_name != step;
+        progress.memory = memory;
+        progress.step_name = step;
+        for staged in effects.iter().filter(|staged| !staged.effect.changeable()) {
+            let Ok(effect) = serde_json::to_value(&staged.effect) else { continue };
+            let known = |list: &[PendingEffect]| list.iter().any(|known| known.key == staged.key);
+            if !known(&progress.applied) && !known(&progress.pending) {
+                progress.pending.push(PendingEffect { key: staged.key.clone(), effect });
+                changed = true;
+            }
+        }
+        progress.step += i64::from(changed);
+        if let Outcome::Failed { reason: why } = outcome {
+            status::stand(&mut self.status, Standing::Stopped(reason::FAILED), why);
+        }
+        self.status.last_error = None;
+    }
+
+    async fn conclude(&mut self, outcome: &Outcome, settled: Applied) -> Result<Action, Error> {
+        match outcome {
+            Outcome::Working { requeue_after_millis } => {
+                self.save().await?;
+                let wanted = requeue_after_millis.map_or(DEFAULT_PAUSE, Duration::from_millis);
+                let releasing = snapshot::released(self.progress()).is_some() || settled == Applied::Waits;
+                let pause = if releasing { wanted.min(RELEASE_PAUSE) } else { wanted };
+                Ok(Action::requeue(pause.clamp(Duration::from_millis(100), DEFAULT_PAUSE)))
+            }
+            Outcome::Succeeded => {
+                self.status.phase = Some(phase::FENCING_COMPLETED.to_owned());
+                status::stand(&mut self.status, Standing::Finished, "");
+                self.progress().pending.clear();
+                self.save().await?;
+                self.node_event(Kind::Normal, "DeleteResources", "the workloads of the ended boot are released").await;
+                tracing::info!(remediation = self.target.name, node = self.target.node, at = ?clock::now(), "fencing completed");
+                Ok(Action::requeue(RELEASE_PAUSE))
+            }
+            Outcome::Failed { reason: why } => {
+                self.status.last_error = Some(why.clone());
+                self.progress().pending.clear();
+                self.context.fences.stop(&self.target.uid);
+                let at = clock::wall();
+                status::happened(self.progress(), Stage::Failed, &at, why, why);
+                self.save().await?;
+                self.event(Kind::Warning, event::FAILED, why).await;
+                Ok(Action::requeue(DEFAULT_PAUSE))
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The reconcilers of the remediation kinds.
+
+use std::sync::Arc;
+
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use kube::api::Api;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::controller::{Config, ReconcileRequest, applier};
+use kube::runtime::reflector::{self, ObjectRef, reflector};
+use kube::runtime::watcher::{self, watcher};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::kind::Remediation;
+use super::pass;
+use crate::context::Context;
+
+/// So many remediations of a kind are worked on at the same time.
+const CONCURRENCY: u16 = 16;
+
+/// Reconciles all remediations of a kind until the future is dropped.
+pub async fn run<K: Remediation>(context: Arc<Context>, mut triggers: UnboundedReceiver<ObjectRef<K>>) {
+    let api: Api<K> = Api::all(context.client.clone());
+    let (store, writer) = reflector::store();
+    let changes = reflector(writer, watcher(api, watcher::Config::default()).default_backoff()).touched_objects();
+    let changes = changes.map_ok(|object: K| ReconcileRequest::from(ObjectRef::from_obj(&object)));
+    // What sessions and nodes announce arrives beside what the watch of the kind shows.
+    let triggers = futures::stream::poll_fn(move |task| triggers.poll_recv(task))
+        .map(|object| Ok::<_, watcher::Error>(ReconcileRequest::from(object)));
+    let queue = futures::stream::select(changes, triggers);
+    applier(
+        |object, context| pass::reconcile::<K>(object, context).boxed(),
+        pass::after_error::<K>,
+        context,
+        store,
+        queue.boxed(),
+        Config::default().concurrency(CONCURRENCY),
+    )
+    .for_each(|result| async move {
+        if let Err(error) = result {
+            // Failed passes are logged where they are retried; what is left are watches, and objects that are gone.
+            tracing::debug!(%error, kind = K::KIND, "reconciler");
+        }
+    })
+    .await;
+}

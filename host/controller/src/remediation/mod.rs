@@ -1,0 +1,17 @@
+//! Remediations: from the object to effects and back to its status.
+//!
+//! One pass: look → call the component → gate → **commit** (one status write, guarded by the resource version, with the
+//! effects as pending) → apply (each idempotent) → record. Two controllers at once are decided by the commit. Nothing is
+//! remembered outside the objects, except what a restart may lose on purpose.
+
+mod apply;
+mod call;
+pub mod controller;
+pub mod kind;
+pub mod modules;
+mod pass;
+mod restore;
+mod schema;
+mod snapshot;
+mod status;
+mod target;

@@ -1,0 +1,249 @@
+//! One pass over one remediation, in the order of its gates.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::runtime::controller::Action;
+use palisade_api::Stage;
+use palisade_api::progress::Progress;
+use palisade_api::reasons::{condition, event, reason};
+use serde_json::json;
+
+use super::kind::{Remediation, Status};
+use super::status::{self, Standing};
+use super::target;
+use crate::clock;
+use crate::context::{Context, Target, node_reference};
+use crate::error::Error;
+use crate::events::Kind;
+use crate::fence::lease;
+use crate::fence::read::{boot_of, is_ready};
+
+/// Pause before a look at something that nothing announces.
+const IDLE: Duration = Duration::from_secs(10);
+/// Pause after a lost race for the status.
+const RACE: Duration = Duration::from_millis(200);
+
+/// A pass over one remediation.
+pub struct Pass<K> {
+    pub(super) context: Arc<Context>,
+    pub(super) object: K,
+    pub(super) target: Target,
+    pub(super) status: Status,
+    saved: Status,
+}
+
+/// Looks at a remediation and does what is due.
+pub async fn reconcile<K: Remediation>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Error> {
+    let mut pass = Pass::new(context, (*object).clone());
+    let uid = pass.target.uid.clone();
+    match pass.run().await {
+        Ok(action) => {
+            pass.retries().remove(&uid);
+            Ok(action)
+        }
+        // Somebody else (or an earlier write of ours that the watch has not shown yet) was first.
+        Err(Error::Conflict) => Ok(Action::requeue(RACE)),
+        Err(error) => {
+            pass.status.last_error = Some(error.to_string());
+            if let Err(error) = pass.save().await {
+                tracing::debug!(%error, remediation = pass.target.name, "last error not stored");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What to do after an error: try this object again, later and later; all others go on.
+pub fn after_error<K: Remediation>(object: Arc<K>, error: &Error, context: Arc<Context>) -> Action {
+    let uid = object.uid().unwrap_or_default();
+    let mut retries = context.retries.lock().unwrap_or_else(PoisonError::into_inner);
+    let failures = retries.entry(uid).or_default();
+    *failures = failures.saturating_add(1);
+    let pause = Duration::from_millis(250) * 2u32.saturating_pow((*failures - 1).min(6));
+    tracing::warn!(remediation = object.name_any(), %error, ?pause, "pass failed, it is tried again");
+    Action::requeue(pause.min(Duration::from_secs(15)))
+}
+
+impl<K: Remediation> Pass<K> {
+    fn new(context: Arc<Context>, object: K) -> Self {
+        let target = object.target(target::node_name(&object));
+        let status = object.status();
+        Self { context, object, target, saved: status.clone(), status }
+    }
+
+    fn retries(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<String, u32>> {
+        self.context.retries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(&mut self) -> Result<Action, Error> {
+        let context = self.context.clone();
+        if self.object.deleting() && !self.object.held() {
+            context.fences.stop(&self.target.uid);
+            context.triggers.forget(&self.target.uid);
+            return Ok(Action::await_change());
+        }
+        context.triggers.remember(&self.target);
+        let node = Api::<Node>::all(context.client.clone()).get_opt(&self.target.node).await?;
+        self.guard_taints(node.as_ref()).await?;
+        if self.object.deleting() {
+            return self.clean_up(node.as_ref()).await;
+        }
+        self.progress().node = Some(self.target.node.clone());
+
+        if K::NEEDS_CONFIG && context.config().is_none() {
+            return self.disabled().await;
+        }
+        status::unset(&mut self.status.conditions, condition::DISABLED);
+        if status::is_completed(&self.status) {
+            return self.completed(node.as_ref()).await;
+        }
+        if self.object.timed_out() {
+            return self.given_up().await;
+        }
+        let Some(node) = node else { return self.no_node().await };
+        if target::is_excluded(&node) {
+            context.fences.stop(&self.target.uid);
+            let message =
+                format!("node {} carries label remediation.medik8s.io/exclude-from-remediation", self.target.node);
+            status::stand(&mut self.status, Standing::Stopped(event::SKIPPED), &message);
+            self.event(Kind::Normal, event::SKIPPED, &message).await;
+            self.save().await?;
+            return Ok(Action::requeue(IDLE));
+        }
+        if !status::phase_is_known(&self.status) {
+            return Err(Error::Blocked(format!(
+                "status.phase is {:?}, which is no phase; clear it with kubectl edit --subresource=status",
+                self.status.phase.as_deref().unwrap_or_default()
+            )));
+        }
+        if !self.object.held() {
+            self.take_up().await?;
+        }
+        self.call(&node).await
+    }
+
+    async fn disabled(&mut self) -> Result<Action, Error> {
+        let message = format!(
+            "SelfNodeRemediationConfig {}/{} does not exist; create it to enable remediation",
+            self.context.options.namespace,
+            palisade_api::keys::self_node::CONFIG_NAME
+        );
+        status::set(&mut self.status.conditions, condition::DISABLED, "True", reason::CONFIG_NOT_FOUND, &message);
+        self.save().await?;
+        // The configuration's watch also wakes us.
+        Ok(Action::requeue(IDLE))
+    }
+
+    /// The detector gave up: nothing new is begun; taints and finalizer stay until the deletion.
+    async fn given_up(&mut self) -> Result<Action, Error> {
+        self.context.fences.stop(&self.target.uid);
+        if !status::succeeded(&self.status, "True") {
+            status::stand(&mut self.status, Standing::Stopped(reason::TIMED_OUT), "");
+            self.event(Kind::Normal, event::STOPPED, "the detector gave up waiting; nothing new is begun").await;
+        }
+        self.save().await?;
+        Ok(Action::requeue(IDLE))
+    }
+
+    async fn no_node(&mut self) -> Result<Action, Error> {
+        let message = format!("node {:?} does not exist", self.target.node);
+        status::stand(&mut self.status, Standing::Stopped(reason::NODE_NOT_FOUND), "");
+        self.event(Kind::Warning, event::CANNOT_START, &message).await;
+        Err(Error::Blocked(message))
+    }
+
+    /// Released. What is left is to see the node come back.
+    async fn completed(&mut self, node: Option<&Node>) -> Result<Action, Error> {
+        self.recovered(node);
+        self.save().await?;
+        Ok(Action::requeue(IDLE))
+    }
+
+    /// Notes that the node is back with another boot.
+    pub(super) fn recovered(&mut self, node: Option<&Node>) {
+        let Some(node) = node.filter(|node| is_ready(node)) else { return };
+        let Some(boot) = boot_of(node) else { return };
+        let progress = self.progress();
+        let old = progress.certificate.as_ref().map(|certificate| certificate.boot_id.clone());
+        if old.is_some_and(|old| old != boot.as_str()) {
+            let about = format!("boot {boot}");
+            status::happened(
+                progress,
+                Stage::Recovered,
+                &clock::wall(),
+                &about,
+                &format!("the node is ready with {about}"),
+            );
+        }
+    }
+
+    /// Before anything is touched: the node must have an agent that can end it, and the object must be held.
+    async fn take_up(&mut self) -> Result<(), Error> {
+        status::stand(&mut self.status, Standing::Started, "");
+        let node = &self.target.node;
+        let found = lease::api(&self.context.client, &self.context.options.namespace).get_opt(node).await?;
+        let able = match &found {
+            Some(found) => lease::verified(found, &self.context.trust).map(|_| ()),
+            None => Err("it has no agent lease".to_owned()),
+        };
+        if let Err(why) = able {
+            return Err(Error::Blocked(format!(
+                "node {node} cannot end itself: {why}; nothing is touched until its agent has published its lease in {}",
+                self.context.options.namespace
+            )));
+        }
+        self.event(Kind::Normal, event::STARTED, "the remediation is taken up").await;
+        let mut finalizers = self.object.finalizers().to_vec();
+        finalizers.push(K::FINALIZER.to_owned());
+        self.set_finalizers(&finalizers).await?;
+        self.event(Kind::Normal, "AddFinalizer", "finalizer added").await;
+        let about = format!("node {}", self.target.node);
+        status::happened(self.progress(), Stage::Started, &clock::wall(), &about, &about);
+        Ok(())
+    }
+
+    /// Writes the finalizers, guarded by the resource version. The status in hand stays as it is.
+    pub(super) async fn set_finalizers(&mut self, finalizers: &[String]) -> Result<(), Error> {
+        let patch = json!({ "metadata": {
+            "resourceVersion": self.object.resource_version(),
+            "finalizers": finalizers,
+        } });
+        self.object = self.api().patch(&self.target.name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        Ok(())
+    }
+
+    /// The commit: one status write, guarded by the resource version that this pass began with.
+    pub(super) async fn save(&mut self) -> Result<(), Error> {
+        if self.status == self.saved {
+            return Ok(());
+        }
+        let mut object = self.object.clone();
+        object.set_status(self.status.clone());
+        self.object = self.api().replace_status(&self.target.name, &PostParams::default(), &object).await?;
+        self.saved = self.status.clone();
+        Ok(())
+    }
+
+    pub(super) fn api(&self) -> Api<K> {
+        Api::namespaced(self.context.client.clone(), &self.target.namespace)
+    }
+
+    pub(super) fn progress(&mut self) -> &mut Progress {
+        self.status.palisade.get_or_insert_default()
+    }
+
+    /// An event about the remediation.
+    pub(super) async fn event(&self, kind: Kind, reason: &str, message: &str) {
+        self.context.events.post(&self.context.client, self.target.reference(), kind, reason, message).await;
+    }
+
+    /// An event about its node.
+    pub(super) async fn node_event(&self, kind: Kind, reason: &str, message: &str) {
+        let node = node_reference(&self.target.node);
+        self.context.events.post(&self.context.client, node, kind, reason, message).await;
+    }
+}

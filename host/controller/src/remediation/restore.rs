@@ -1,0 +1,209 @@
+//! Taking back what is ours: one routine for every way out, idempotent, from the records in the status.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use palisade_api::reasons::event;
+use palisade_api::{SelfNodeRemediation, Stage, WasmRemediation};
+use palisade_runtime::Effect;
+use serde_json::json;
+
+use super::kind::Remediation;
+use super::pass::Pass;
+use super::{status, target};
+use crate::clock;
+use crate::error::Error;
+use crate::events::Kind;
+use crate::fence::lease::{self, LetGo};
+use crate::fence::read::{boot_of, is_ready};
+use crate::taints::{self, Edit};
+
+/// So often a component is called in one pass to put things back; the host does what it left out.
+const CALLS: usize = 3;
+
+impl<K: Remediation> Pass<K> {
+    /// The object is being deleted: restore, then let it go. Before a proof this is an abort: nothing is deleted.
+    pub(super) async fn clean_up(&mut self, node: Option<&Node>) -> Result<Action, Error> {
+        self.context.fences.stop(&self.target.uid);
+        self.recovered(node);
+        // A release that was committed and not applied must never be applied now.
+        self.progress().pending.retain(|pending| {
+            !matches!(serde_json::from_value::<Effect>(pending.effect.clone()), Ok(Effect::Release { .. }))
+        });
+        if let Some(node) = node {
+            for _ in 0..CALLS {
+                match self.call_for_restore(node).await {
+                    Ok(true) => break,
+                    Ok(false) => {}
+                    // A broken component must not keep anybody's node: the host restores without it.
+                    Err(Error::Blocked(why)) => {
+                        tracing::warn!(remediation = self.target.name, why, "restoring without the component");
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        self.restore().await?;
+        status::happened(self.progress(), Stage::Restored, &clock::wall(), "taints", "taints removed, intent let go");
+        self.save().await?;
+        let left: Vec<String> =
+            self.object.finalizers().iter().filter(|finalizer| *finalizer != K::FINALIZER).cloned().collect();
+        match self.set_finalizers(&left).await {
+            // Gone with its last finalizer, or by another controller.
+            Ok(()) => {}
+            Err(Error::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.is_not_found()) => {}
+            Err(error) => return Err(error),
+        }
+        self.event(Kind::Normal, "RemoveFinalizer", "finalizer removed").await;
+        self.event(Kind::Normal, event::FINISHED, "the remediation is finished and its marks are taken back").await;
+        self.context.triggers.forget(&self.target.uid);
+        Ok(Action::await_change())
+    }
+
+    /// Everything of ours, in the order in which it may go: first what drives pods away, last the intent.
+    pub(super) async fn restore(&mut self) -> Result<(), Error> {
+        self.remove_release_taints().await?;
+        if self.progress().owned.cordoned == Some(true) {
+            self.cordon(false).await?;
+            self.progress().owned.cordoned = None;
+        }
+        let own = taints::own();
+        let mut unwanted: Vec<_> = self.progress().owned.taints.iter().filter_map(|text| parse(text)).collect();
+        if self.shared_with_others().await? {
+            unwanted.retain(|taint| taint.key != own.key);
+        } else {
+            unwanted.push(own);
+        }
+        if taints::remove(&self.context.client, &self.target.node, &unwanted).await? == Edit::Changed {
+            self.node_event(Kind::Normal, "RemoveNoScheduleTaint", "the node takes new pods again").await;
+        }
+        self.progress().owned.taints.clear();
+        let owner = self.target.owner();
+        let let_go =
+            lease::let_go(&self.context.client, &self.context.options.namespace, &self.target.node, &owner).await?;
+        if let_go == LetGo::Cleared {
+            tracing::info!(node = self.target.node, "fence intent cleared");
+        }
+        Ok(())
+    }
+
+    /// Whether anything of ours is left.
+    pub(super) async fn holds_anything(&mut self, node: &Node) -> Result<bool, Error> {
+        let own = taints::has(node, &taints::own());
+        let owned = !self.progress().owned.taints.is_empty() || self.progress().owned.cordoned.is_some();
+        Ok(owned || (own && !self.shared_with_others().await?) || self.owns_intent().await?)
+    }
+
+    async fn owns_intent(&self) -> Result<bool, Error> {
+        let found =
+            lease::api(&self.context.client, &self.context.options.namespace).get_opt(&self.target.node).await?;
+        let owner = self.target.owner();
+        Ok(found
+            .and_then(|found| palisade_core::fencing::record::LeaseView::from_annotations(found.annotations()).ok())
+            .and_then(|view| view.intent)
+            .is_some_and(|intent| intent.owners.contains(&owner)))
+    }
+
+    /// The node-wide taints of a release must not meet new pods: they go as soon as the node is back or ready, whoever
+    /// is in charge of the remediation.
+    pub(super) async fn guard_taints(&mut self, node: Option<&Node>) -> Result<(), Error> {
+        let Some(node) = node else { return Ok(()) };
+        if !self.owned_release_taints().iter().any(|taint| taints::has(node, taint)) {
+            return Ok(());
+        }
+        let dead = self.progress().certificate.as_ref().map(|certificate| certificate.boot_id.clone());
+        let same = dead.is_some() && boot_of(node).map(|boot| boot.to_string()) == dead;
+        if !same || is_ready(node) {
+            self.remove_release_taints().await?;
+            self.save().await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the out-of-service taint and the own NoExecute taint, if they are ours.
+    pub(super) async fn remove_release_taints(&mut self) -> Result<(), Error> {
+        let ours = self.owned_release_taints();
+        if ours.is_empty() {
+            return Ok(());
+        }
+        let had_out_of_service = ours.iter().any(|taint| taint.key == taints::out_of_service().key);
+        if taints::remove(&self.context.client, &self.target.node, &ours).await? == Edit::Changed && had_out_of_service
+        {
+            self.node_event(Kind::Normal, "RemoveOutOfService", "out-of-service taint removed").await;
+        }
+        let gone: Vec<String> = ours.iter().map(taints::text).collect();
+        self.progress().owned.taints.retain(|taint| !gone.contains(taint));
+        Ok(())
+    }
+
+    fn owned_release_taints(&self) -> Vec<k8s_openapi::api::core::v1::Taint> {
+        let owned = self.status.palisade.as_ref().map(|progress| progress.owned.taints.as_slice()).unwrap_or_default();
+        [taints::out_of_service(), taints::released()]
+            .into_iter()
+            .filter(|taint| owned.contains(&taints::text(taint)))
+            .collect()
+    }
+
+    /// Sets or removes `spec.unschedulable`.
+    pub(super) async fn cordon(&self, cordoned: bool) -> Result<(), Error> {
+        let patch = json!({ "spec": { "unschedulable": if cordoned { json!(true) } else { json!(null) } } });
+        let api: Api<Node> = Api::all(self.context.client.clone());
+        match api.patch(&self.target.node, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether another remediation of ours works on the same node: then the common taint stays.
+    async fn shared_with_others(&self) -> Result<bool, Error> {
+        Ok(self.others::<SelfNodeRemediation>().await? || self.others::<WasmRemediation>().await?)
+    }
+
+    async fn others<O: Remediation>(&self) -> Result<bool, Error> {
+        let api: Api<O> = Api::all(self.context.client.clone());
+        let list = match tokio::time::timeout(Duration::from_secs(10), api.list(&ListParams::default())).await {
+            Ok(list) => list,
+            Err(_) => return Err(Error::Busy("the API server did not list remediations in time".to_owned())),
+        };
+        match list {
+            Ok(list) => Ok(list.items.iter().any(|other| {
+                other.meta().uid.as_deref() != Some(self.target.uid.as_str())
+                    && other.held()
+                    && !other.deleting()
+                    && target::node_name(other) == self.target.node
+            })),
+            // The kind is not installed: nobody can have one.
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// `key=value:effect` or `key:effect`.
+fn parse(text: &str) -> Option<k8s_openapi::api::core::v1::Taint> {
+    let (name, effect) = text.rsplit_once(':')?;
+    let (key, value) = match name.split_once('=') {
+        Some((key, value)) => (key, Some(value)),
+        None => (name, None),
+    };
+    Some(taints::taint(key, value, effect))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_taints_read_back() {
+        for taint in [taints::own(), taints::out_of_service(), taints::released()] {
+            let read = parse(&taints::text(&taint)).unwrap();
+            assert_eq!((read.key, read.value, read.effect), (taint.key, taint.value, taint.effect));
+        }
+        assert!(parse("nonsense").is_none());
+    }
+}

@@ -1,0 +1,112 @@
+//! The watches that feed the fencing: they say when something was first seen and that it is time to look, never what
+//! is true.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::Api;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::{WatchStreamExt, reflector};
+use kube::{Resource, ResourceExt};
+use palisade_rpc::Authority;
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::certificates;
+use crate::context::Context;
+use crate::fence::read::KUBELET_LEASES;
+
+/// A signing request that could not be answered is looked at again after this time at the latest.
+const SIGNING_RETRY: Duration = Duration::from_secs(5);
+
+/// Starts all of them; they end with the set.
+pub fn start(context: &Arc<Context>, authority: Arc<Authority>, leases: Writer<Lease>, tasks: &mut JoinSet<()>) {
+    let changed = Arc::new(Notify::new());
+    tasks.spawn(agent_leases(context.clone(), leases, changed.clone()));
+    tasks.spawn(signing(context.clone(), authority, changed));
+    tasks.spawn(kubelet_leases(context.clone()));
+    tasks.spawn(nodes(context.clone()));
+}
+
+/// Keeps a store filled.
+pub async fn fill<K>(api: Api<K>, writer: Writer<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    each(reflector(writer, watch(api)), |_| {}).await;
+}
+
+async fn agent_leases(context: Arc<Context>, writer: Writer<Lease>, changed: Arc<Notify>) {
+    let api: Api<Lease> = Api::namespaced(context.client.clone(), &context.options.namespace);
+    each(reflector(writer, watch(api)), |event| match event {
+        Event::Apply(lease) | Event::InitApply(lease) => {
+            context.seen.lease(&lease);
+            let node = lease.name_any();
+            context.fences.wake(&node);
+            changed.notify_one();
+        }
+        Event::Delete(lease) => {
+            context.seen.lease_gone(&lease.name_any());
+            context.fences.wake(&lease.name_any());
+        }
+        Event::Init | Event::InitDone => {}
+    })
+    .await;
+}
+
+/// Answers signing requests: when a lease changed, and now and then for those that could not be answered.
+async fn signing(context: Arc<Context>, authority: Arc<Authority>, changed: Arc<Notify>) {
+    loop {
+        for lease in context.leases.state() {
+            match certificates::sign(&context.client, &authority, &lease).await {
+                Ok(true) => tracing::info!(node = lease.name_any(), "agent certificate issued"),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(node = lease.name_any(), %error, "agent certificate not issued"),
+            }
+        }
+        // Ended either way; which of the two it was does not matter.
+        let _ = tokio::time::timeout(SIGNING_RETRY, changed.notified()).await;
+    }
+}
+
+async fn kubelet_leases(context: Arc<Context>) {
+    let api: Api<Lease> = Api::namespaced(context.client.clone(), KUBELET_LEASES);
+    each(watch(api).applied_objects(), |lease| {
+        context.seen.kubelet(&lease);
+    })
+    .await;
+}
+
+async fn nodes(context: Arc<Context>) {
+    each(watch(Api::<Node>::all(context.client.clone())).touched_objects(), |node| {
+        context.seen.node(&node);
+        let name = node.name_any();
+        context.fences.wake(&name);
+        context.triggers.fire_node(&name);
+    })
+    .await;
+}
+
+fn watch<K>(api: Api<K>) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watcher(api, watcher::Config::default()).default_backoff()
+}
+
+/// An error is not the end: the watcher behind the stream starts over when it is polled again.
+async fn each<T>(stream: impl Stream<Item = Result<T, watcher::Error>>, mut act: impl FnMut(T)) {
+    let mut stream = std::pin::pin!(stream);
+    while let Some(item) = stream.next().await {
+        match item {
+            Ok(item) => act(item),
+            Err(error) => tracing::debug!(%error, "watch interrupted"),
+        }
+    }
+}
