@@ -1,8 +1,14 @@
 //! `palisade controller`.
 
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Args;
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use palisade_controller::{Grade, Options};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 /// Options of the controller.
 #[derive(Debug, Args)]
@@ -11,19 +17,86 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     kubeconfig: Option<PathBuf>,
     /// Namespace of agents and controller.
-    #[arg(long, default_value = "palisade-system", env = "DEPLOYMENT_NAMESPACE")]
+    #[arg(long, default_value = palisade_api::keys::palisade::NAMESPACE, env = "DEPLOYMENT_NAMESPACE")]
     namespace: String,
-    /// Folder of the built-in remediators.
-    #[arg(long, value_name = "FOLDER")]
+    /// Folder of the built-in remediators; `../guests` from this program if not given.
+    #[arg(long, value_name = "FOLDER", env = "PALISADE_REMEDIATORS")]
     remediators: Option<PathBuf>,
-    /// Folder for compiled remediators.
+    /// Folder for compiled remediators; without it they are compiled at every start.
     #[arg(long, value_name = "FOLDER")]
     module_cache: Option<PathBuf>,
+    /// Where `/healthz` is served.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// The least grade of a proof on which a workload is released.
+    #[arg(long, value_enum, default_value_t = Require::Assumed)]
+    require_proof: Require,
+    /// Name of this process in certificates and events; one with a random part if not given.
+    #[arg(long, env = "POD_NAME")]
+    observer: Option<String>,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "PALISADE_LOG_FORMAT")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Require {
+    /// Only what cannot be wrong under the stated assumptions.
+    Certain,
+    /// Also a reboot by software that nothing enforces: for clusters without watchdogs.
+    Assumed,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One object per line.
+    Json,
 }
 
 /// Runs until told to stop.
 pub fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let _ = arguments;
-    std::thread::park();
-    Ok(true)
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match arguments.log_format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    let beside = || {
+        let program = std::env::current_exe().context("path of this program")?;
+        let folder = program.parent().map(PathBuf::from).unwrap_or_default();
+        anyhow::Ok(folder.join("../guests"))
+    };
+    let defaults = Options::default();
+    let options = Options {
+        kubeconfig: arguments.kubeconfig,
+        namespace: arguments.namespace,
+        remediators: arguments.remediators.map_or_else(beside, Ok)?,
+        module_cache: arguments.module_cache,
+        listen: arguments.listen,
+        require: match arguments.require_proof {
+            Require::Certain => Grade::Certain,
+            Require::Assumed => Grade::Assumed,
+        },
+        observer: arguments.observer.unwrap_or(defaults.observer),
+    };
+    anyhow::ensure!(
+        options.remediators.is_dir(),
+        "--remediators {}: no such folder; build the components with `cargo xtask guests`",
+        options.remediators.display()
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("async runtime")?;
+    let result = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("signal handler")?;
+        let asked_to_stop = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        };
+        palisade_controller::run(options, asked_to_stop).await
+    });
+    runtime.shutdown_background();
+    result.map(|()| true)
 }

@@ -24,7 +24,7 @@ pub use backend::Backend;
 pub use matrix::{Matrix, matrix};
 pub use options::{BackendKind, KILL_STAGES, Kill, Parts, Scenario};
 pub use outcome::Outcome;
-pub use run::Stand;
+pub use run::{Running, Stand};
 pub use serve::{Serve, serve};
 pub use setup::crds as apply_crds;
 pub use timeline::{Style, Timeline, Word};
@@ -122,12 +122,19 @@ async fn stand(
     let backend = Backend::start(kind, dir, port, parts, &launcher, timings).await?;
     let ready = format!("ready after {:.1} s", backend.ready_seconds);
     timeline.say(Word::Setup, format!("{} is up", backend.description), Some(ready));
-    let client = kubeconfig::client_of(&backend.admin_kubeconfig).await?;
-    let count = setup::crds(&client, &parts.crds).await?;
+    let stand = Stand { backend, parts: parts.clone(), launcher, dir: dir.to_owned() };
+    install(&stand, timings, timeline).await?;
+    Ok(stand)
+}
+
+/// Brings CRDs, accounts and configuration to a back end, as an installation does.
+pub async fn install(stand: &Stand, timings: &Timings, timeline: &Timeline) -> anyhow::Result<()> {
+    let client = kubeconfig::client_of(&stand.backend.admin_kubeconfig).await?;
+    let count = setup::crds(&client, &stand.parts.crds).await?;
     setup::accounts(&client).await?;
     setup::configuration(&client, timings).await?;
     timeline.say(Word::Setup, format!("{count} CRDs, accounts and configuration are applied"), None);
-    Ok(Stand { backend, parts: parts.clone(), launcher, dir: dir.to_owned() })
+    Ok(())
 }
 
 fn report(timeline: &Timeline, outcome: &Outcome) -> anyhow::Result<()> {
