@@ -4,4 +4,5 @@
 //! time, and returns what to do and why.
 
 pub mod fencing;
+pub mod health;
 pub mod time;

@@ -1,0 +1,112 @@
+//! What the decisions read: nodes, remediations and the policy, without anything else of the objects.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use palisade_api::keys::{cluster, remediation};
+use palisade_api::node_health_check::{NodeHealthCheckSpec, UnhealthyNode};
+
+/// A condition as the node reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeCondition {
+    /// Type, such as `Ready`.
+    pub type_: String,
+    /// Status, such as `Unknown`.
+    pub status: String,
+    /// Since when, on the clock of whoever wrote it.
+    pub since: Option<Timestamp>,
+}
+
+/// A selected node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeView {
+    /// Name.
+    pub name: String,
+    /// UID of the object.
+    pub uid: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Conditions.
+    pub conditions: Vec<NodeCondition>,
+    /// A person confirmed that it is healthy.
+    pub confirmed_healthy: bool,
+}
+
+impl NodeView {
+    /// Whether it runs the control plane.
+    pub fn is_control_plane(&self) -> bool {
+        [cluster::CONTROL_PLANE_ROLE, cluster::MASTER_ROLE].iter().any(|role| self.labels.contains_key(*role))
+    }
+
+    /// Whether the user keeps every remediation away from it.
+    pub fn is_excluded(&self) -> bool {
+        self.labels.get(remediation::EXCLUDE).is_some_and(|value| value == "true")
+    }
+
+    /// Whether the exclude label has no value, which excludes nothing and is probably a mistake.
+    pub fn has_empty_exclude_label(&self) -> bool {
+        self.labels.get(remediation::EXCLUDE).is_some_and(String::is_empty)
+    }
+}
+
+/// Names one object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ObjectKey {
+    /// Group and version.
+    pub api_version: String,
+    /// Kind.
+    pub kind: String,
+    /// Namespace, empty for cluster scope.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// UID.
+    pub uid: String,
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {}", self.kind, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// A remediation of one of the kinds that the policy's templates make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemediationView {
+    /// The object.
+    pub key: ObjectKey,
+    /// Its target.
+    pub node: String,
+    /// Name of its template; `None` when nobody recorded it.
+    pub template: Option<String>,
+    /// Whether the policy made it.
+    pub owned: bool,
+    /// Whether it is for a control-plane node.
+    pub control_plane: bool,
+    /// When it was created.
+    pub created: Timestamp,
+    /// Whether its deletion was asked for.
+    pub terminating: bool,
+    /// Its condition `Succeeded`.
+    pub succeeded: Option<bool>,
+    /// Its condition `PermanentNodeDeletionExpected`.
+    pub node_vanishes: bool,
+    /// Whether the policy gave up waiting.
+    pub timed_out: bool,
+    /// When the healthy delay began, if it runs.
+    pub healthy_since: Option<Timestamp>,
+}
+
+/// The policy and what it remembers.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy<'a> {
+    /// Specification.
+    pub spec: &'a NodeHealthCheckSpec,
+    /// The unhealthy nodes of its status.
+    pub remembered: &'a [UnhealthyNode],
+}
