@@ -17,7 +17,9 @@ impl Parts {
     pub fn build(workspace: &Workspace, real: bool) -> anyhow::Result<Self> {
         let guests = guests::build(workspace)?;
         let mut build = Command::new(cargo());
-        build.args(["build", "--package", "palisade", "--package", "palisade-agent"]).current_dir(&workspace.root);
+        // The whole workspace, as the tests do: another selection of packages means other features of shared crates, and
+        // a second build of the Wasm compiler.
+        build.args(["build", "--workspace", "--bins"]).current_dir(&workspace.root);
         shell::step("building palisade and its agent (about 10 minutes when nothing is cached)", &mut build)?;
         let mut options = vec![
             ("--agent", workspace.program("palisade-agent")),
