@@ -67,8 +67,8 @@ pub struct Agent {
     watchdog: WatchdogState,
     /// A contact of this boot is in the host file: the watchdog may be armed and self-fencing claimed.
     contacted: bool,
-    /// The machine lost time then; feeding waits for a fresh R1 or R2.
-    lost_time: Option<Mono>,
+    /// The machine lost time before this request was made; feeding waits for R1 or R2 by it or a later one.
+    lost_time: Option<RequestId>,
     stopping: Option<Stopping>,
     fence: Option<Fence>,
     permitted: Option<Mono>,
@@ -307,7 +307,10 @@ impl Agent {
             (Then::Send(request), _) => self.dropped(now + LOCAL_RETRY, request),
             (Then::Contacted, true) if self.fence.is_none() => {
                 self.contacted = true;
-                self.direct.hurry(now);
+                if !self.settings.watchdog {
+                    // Otherwise the claim waits for the device to be armed.
+                    self.direct.hurry(now);
+                }
             }
             _ => {}
         }

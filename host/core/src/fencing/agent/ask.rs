@@ -122,7 +122,7 @@ impl Agent {
                 self.say(Level::Info, format!("{node} stored the lease record for this node"));
                 self.life.confirm(record.sequence, &record.terms);
                 self.life.extend(sent);
-                self.renewed(now, sent);
+                self.renewed(now, id, sent);
             }
             PeerAnswer::NoApi => {
                 request.no_api.insert(node.to_owned());

@@ -170,7 +170,7 @@ impl Agent {
     /// The machine was paused: nothing is fed before a fresh R1 or R2, and nothing is fenced for it either.
     pub(super) fn time_lost(&mut self, now: Mono) {
         self.say(Level::Warn, "the machine lost time: feeding waits for a fresh contact with the API");
-        self.lost_time = Some(now);
+        self.lost_time = Some(self.next_request);
         self.direct.inflight = None;
         self.direct.due = now;
     }

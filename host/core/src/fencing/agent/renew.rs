@@ -156,7 +156,7 @@ impl Agent {
                     self.direct.conflicts = 0;
                     self.life.confirm(record.sequence, &record.terms);
                     self.life.extend(sent);
-                    self.renewed(now, sent);
+                    self.renewed(now, id, sent);
                     if record.disarmed {
                         self.published_disarmed(now);
                     }
@@ -184,15 +184,15 @@ impl Agent {
         }
     }
 
-    /// R1 or R2 for a request first sent at `sent`: the life is already extended.
-    pub(super) fn renewed(&mut self, now: Mono, sent: Mono) {
+    /// R1 or R2 for this request, first sent at `sent`: the life is already extended.
+    pub(super) fn renewed(&mut self, now: Mono, id: RequestId, sent: Mono) {
         if self.direct.failures > 0 {
             self.say(Level::Info, "the lease is renewed again");
         }
         self.contact(now);
         self.last_renewal = self.last_renewal.max(Some(sent));
         self.effects.push(Effect::Renewed { sent });
-        if self.lost_time.is_some_and(|lost| sent > lost) {
+        if self.lost_time.is_some_and(|fresh| id >= fresh) {
             self.lost_time = None;
             self.say(Level::Info, "fresh contact after lost time: the watchdog is fed again");
         }

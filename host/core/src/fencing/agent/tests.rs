@@ -1,1 +1,7 @@
+//! Stories about one node. The number in a name is the line of the review page that the story defends.
 
+mod bench;
+mod contact;
+mod ends;
+mod restart;
+mod sampled;
