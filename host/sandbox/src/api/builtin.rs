@@ -38,6 +38,7 @@ const TABLE: &[Row] = &[
     ("storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", "", STATUS | CONDITIONAL),
     ("storage.k8s.io", "v1", "StorageClass", "storageclasses", "sc", 0),
     ("storage.k8s.io", "v1", "CSINode", "csinodes", "", CONDITIONAL),
+    ("storage.k8s.io", "v1", "CSIDriver", "csidrivers", "", CONDITIONAL),
     ("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "pc", 0),
     ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", "crd crds", STATUS | GENERATION | CONDITIONAL),
     (RBAC, "v1", "ClusterRole", "clusterroles", "", 0),

@@ -135,6 +135,7 @@ impl Running {
 
     /// Waits for claims, creates the policy and the workload, waits until it runs.
     async fn settle(&self) -> anyhow::Result<()> {
+        let started = Instant::now();
         let nodes = self.lab.nodes();
         let all_well = |world: &World| nothing_left(&world.not_settled(&nodes));
         self.wait("the nodes do not come up", START_LIMIT, all_well).await?;
@@ -147,8 +148,21 @@ impl Running {
         let namespace = self.scenario.namespace();
         workload::create(&self.lab.client, &namespace, self.replicas(), &self.scenario.name).await?;
         let replicas = self.replicas();
-        self.wait("the workload does not come up", START_LIMIT, |world| nothing_left(&world.not_running(replicas)))
-            .await?;
+        let ledger = self.lab.ledger.clone();
+        let runs = |world: &World| {
+            nothing_left(&world.not_running(replicas))?;
+            let stamping = ledger.latest().len();
+            if stamping < usize::from(replicas) { Err("waiting for the first stamps".to_owned()) } else { Ok(()) }
+        };
+        self.wait("the workload does not come up", START_LIMIT, runs).await?;
+        let age = self.shared.read(World::coming_of_age);
+        while let Some(left) = age.checked_sub(started.elapsed()) {
+            let seconds = left.as_secs() + 1;
+            self.timeline.progress(&format!("agents answer as jurors {age:?} after their start, {seconds} s more"));
+            tokio::time::sleep(left.min(Duration::from_millis(500))).await;
+        }
+        let what = "the workload runs, and all agents are old enough to answer as jurors";
+        self.timeline.say(Word::Setup, what, Some(format!("{age:?} after their start")));
         Ok(())
     }
 

@@ -119,6 +119,8 @@ struct Inner {
     zero: Instant,
     entries: Vec<Entry>,
     progress: bool,
+    /// Whether the fault has happened; all before is set-up.
+    fault: bool,
 }
 
 /// The timeline of one scenario; clones share it.
@@ -131,7 +133,7 @@ pub struct Timeline {
 impl Timeline {
     /// An empty timeline; its clock starts now.
     pub fn new(style: Style) -> Self {
-        let inner = Inner { zero: Instant::now(), entries: Vec::new(), progress: false };
+        let inner = Inner { zero: Instant::now(), entries: Vec::new(), progress: false, fault: false };
         Self { style, inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -146,7 +148,10 @@ impl Timeline {
 
     /// The clock starts again: from here on it counts from the fault.
     pub fn restart_clock(&self) {
-        self.with(|inner| inner.zero = Instant::now());
+        self.with(|inner| {
+            inner.zero = Instant::now();
+            inner.fault = true;
+        });
     }
 
     /// Seconds on the timeline's clock.
@@ -163,6 +168,7 @@ impl Timeline {
     pub fn say(&self, stage: Word, what: impl Into<String>, why: Option<String>) {
         self.with(|inner| {
             let seconds = (inner.zero.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+            let stage = if inner.fault || stage == Word::Wrong { stage } else { Word::Setup };
             let entry = Entry { seconds, stage, what: what.into(), why };
             let mut out = std::io::stdout().lock();
             // A reader that went away is no reason to stop half-way.
@@ -212,7 +218,7 @@ impl Timeline {
 impl Entry {
     fn line(&self, colour: bool) -> String {
         let word = format!("{:<8}", self.stage.text());
-        let why = self.why.as_deref().map(|why| format!(" ({why})")).unwrap_or_default();
+        let why = self.why.as_deref().map(|why| format!(" ({})", abbreviate(why))).unwrap_or_default();
         if colour {
             let (start, end) = (self.stage.colour(), "\x1b[0m");
             format!("{:>+7.1}s \x1b[{start}m{word}{end} {}\x1b[2m{why}{end}", self.seconds, self.what)
@@ -220,6 +226,22 @@ impl Entry {
             format!("{:>+7.1}s {word} {}{why}", self.seconds, self.what)
         }
     }
+}
+
+/// Ids as 8-4-4-4-12 hexadecimal digits keep their first group: enough to tell them apart, and lines stay readable.
+fn abbreviate(text: &str) -> String {
+    let is_id = |word: &str| {
+        word.len() == 36
+            && word.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+            && word.matches('-').count() == 4
+    };
+    let edge = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
+    text.split_inclusive(edge)
+        .map(|piece| {
+            let word = piece.trim_end_matches(edge);
+            if is_id(word) { format!("{}{}", &word[..8], &piece[word.len()..]) } else { piece.to_owned() }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -238,8 +260,16 @@ mod tests {
     }
 
     #[test]
+    fn ids_in_reasons_are_abbreviated() {
+        let text =
+            "intent 54516c8b-26a3-4225-b970-a89b21d47d71, for boot 4eb4fc91-578b-444a-aa40-390b262c73f7: LeaseExpired";
+        assert_eq!(abbreviate(text), "intent 54516c8b, for boot 4eb4fc91: LeaseExpired");
+    }
+
+    #[test]
     fn json_entries_keep_their_names() {
         let timeline = Timeline::new(Style::Silent);
+        timeline.restart_clock();
         timeline.say(Word::Watch, "node-2 is NotReady", None);
         let json = serde_json::to_value(&timeline.entries()[0]).unwrap();
         assert_eq!((json["stage"].as_str(), json["what"].as_str()), (Some("watch"), Some("node-2 is NotReady")));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use palisade_api::{FencingCertificate, SelfNodeRemediation, Stage, keys};
-use palisade_core::fencing::record::LeaseView;
+use palisade_core::fencing::record::{JURY_LIMIT, LeaseView};
 use tokio::sync::watch;
 
 /// A node.
@@ -187,7 +187,19 @@ impl World {
         if record.boot_id.as_str() != node.boot {
             return Some("its agent reports another boot than its kubelet".to_owned());
         }
-        (!record.terms.claims.self_fences).then(|| "its agent does not yet claim to fence itself".to_owned())
+        if !record.terms.claims.self_fences {
+            return Some("its agent does not yet claim to fence itself".to_owned());
+        }
+        // Agents that started together know only a few of the others at first.
+        let full = self.nodes.len().saturating_sub(1).min(JURY_LIMIT);
+        let jury = record.terms.jury.len();
+        (jury < full).then(|| format!("a jury of {full}, so far {jury}"))
+    }
+
+    /// How long an agent has to run until its answers as a juror count: `T + 2 Wd + margin`, the largest of all.
+    pub fn coming_of_age(&self) -> Duration {
+        let records = self.leases.values().filter_map(|lease| lease.record.as_ref());
+        records.map(|record| record.terms.life_bound()).max().unwrap_or_default()
     }
 
     /// Pods of the workload that do not run as they should.

@@ -290,7 +290,7 @@ fn agent_args(
     flag("--max-api-error-threshold", tuning.max_api_error_threshold.to_string().into());
     flag("--peer-dial-timeout", go(tuning.peer_dial_timeout).into());
     flag("--peer-request-timeout", go(tuning.peer_request_timeout).into());
-    flag("--peer-update-interval", "10s".into());
+    flag("--peer-update-interval", "2s".into());
     flag("--min-peers", "1".into());
     args
 }
