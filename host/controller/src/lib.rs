@@ -10,6 +10,7 @@ mod defaults;
 mod error;
 mod events;
 mod fence;
+pub mod health;
 mod http;
 mod remediation;
 mod taints;
@@ -134,6 +135,8 @@ async fn work(client: Client, options: Options, tasks: &mut JoinSet<()>) -> anyh
         options,
     });
 
+    // Sessions hold the context that holds them: somebody has to let go when this future is dropped.
+    let _stop = StopSessions(context.clone());
     watches::start(&context, authority, lease_writer, tasks);
     tasks.spawn(watches::fill(Api::all(client.clone()), remediator_writer));
     tasks.spawn(watches::fill(Api::namespaced(client.clone(), &context.options.namespace), config_writer));
@@ -155,6 +158,14 @@ async fn work(client: Client, options: Options, tasks: &mut JoinSet<()>) -> anyh
     // No task ends by itself; one that does has panicked, and the process starts anew.
     let ended = tasks.join_next().await;
     anyhow::bail!("a task of the controller ended: {ended:?}")
+}
+
+struct StopSessions(Arc<Context>);
+
+impl Drop for StopSessions {
+    fn drop(&mut self) {
+        self.0.fences.stop_all();
+    }
 }
 
 /// Waits for the API if it has to: a controller may start before it.

@@ -8,9 +8,9 @@ use futures::{StreamExt, pin_mut};
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::discovery::{self, Scope};
+use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::WatchStreamExt;
 use kube::{Client, ResourceExt};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
@@ -26,7 +26,9 @@ const FIRST_LIST: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum KindError {
     /// The API server does not serve it.
-    #[error("kind {kind} of {api_version} does not exist on this cluster; install its CustomResourceDefinition or correct the reference")]
+    #[error(
+        "kind {kind} of {api_version} does not exist on this cluster; install its CustomResourceDefinition or correct the reference"
+    )]
     Unknown {
         /// Group and version.
         api_version: String,
@@ -34,7 +36,10 @@ pub(super) enum KindError {
         kind: String,
     },
     /// It exists but cannot be listed.
-    #[error("cannot list {plural} of group {group:?}: {why}; grant list and watch on them, for example with a ClusterRole labelled {}=true", palisade_api::keys::remediation::AGGREGATE_ROLE)]
+    #[error(
+        "cannot list {plural} of group {group:?}: {why}; grant list and watch on them, for example with a ClusterRole labelled {}=true",
+        palisade_api::keys::remediation::AGGREGATE_ROLE
+    )]
     Unreadable {
         /// Plural name.
         plural: String,

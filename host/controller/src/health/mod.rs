@@ -33,7 +33,7 @@ use self::queue::Queue;
 use self::report::Reporter;
 
 /// A policy as it was read; one that cannot be decoded stays in the store as an error.
-pub(crate) type Guarded = DeserializeGuard<NodeHealthCheck>;
+type Guarded = DeserializeGuard<NodeHealthCheck>;
 
 /// Options of the detector.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +44,7 @@ pub struct Options {
 
 /// Wakes policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Wake {
+enum Wake {
     /// This one.
     Policy(String),
     /// Every one: a watch started over, so anything may have changed.
@@ -52,12 +52,12 @@ pub(crate) enum Wake {
 }
 
 /// What every part of the detector shares.
-pub(crate) struct World {
-    pub client: Client,
-    pub policies: Store<Guarded>,
-    pub nodes: Arc<Nodes>,
-    pub kinds: Kinds,
-    pub reporter: Reporter,
+struct World {
+    client: Client,
+    policies: Store<Guarded>,
+    nodes: Arc<Nodes>,
+    kinds: Kinds,
+    reporter: Reporter,
 }
 
 /// A pass over one policy takes no longer; the rest is done in the next.

@@ -5,11 +5,11 @@ use std::sync::{PoisonError, RwLock};
 
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::Node;
+use kube::Client;
 use kube::api::Api;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::WatchStreamExt;
-use kube::Client;
 use palisade_core::health::{NodeView, Selector};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
@@ -70,7 +70,12 @@ struct Change {
 
 /// Fills the nodes and wakes the policies that select a node which changed. A heartbeat changes nothing that is kept, so
 /// a silent, healthy cluster wakes nobody.
-pub(super) async fn watch(client: Client, nodes: std::sync::Arc<Nodes>, policies: Store<Guarded>, wake: UnboundedSender<Wake>) {
+pub(super) async fn watch(
+    client: Client,
+    nodes: std::sync::Arc<Nodes>,
+    policies: Store<Guarded>,
+    wake: UnboundedSender<Wake>,
+) {
     let stream = watcher(Api::<Node>::all(client), watcher::Config::default()).default_backoff();
     pin_mut!(stream);
     let mut listed = BTreeMap::new();
@@ -115,7 +120,9 @@ pub(super) async fn watch(client: Client, nodes: std::sync::Arc<Nodes>, policies
 fn concerned(policies: &Store<Guarded>, change: &Change) -> Vec<String> {
     let views = [&change.before, &change.after];
     let selected = |policy: &Guarded| match &policy.0 {
-        Ok(policy) => views.iter().any(|view| view.as_ref().is_some_and(|node| policies::selects(policy, &node.labels))),
+        Ok(policy) => {
+            views.iter().any(|view| view.as_ref().is_some_and(|node| policies::selects(policy, &node.labels)))
+        }
         Err(_) => false,
     };
     policies.state().iter().filter(|policy| selected(policy)).filter_map(|policy| policies::name(policy)).collect()

@@ -2,9 +2,9 @@
 
 use futures::{StreamExt, pin_mut};
 use kube::api::Api;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::WatchStreamExt;
 use kube::{Client, Resource};
 use palisade_api::NodeHealthCheck;
 use palisade_core::health::Selector;

@@ -25,7 +25,8 @@ impl Queue {
 
     /// The next policy that is due, earliest first.
     pub fn take(&mut self, now: Instant) -> Option<String> {
-        let (name, _) = self.due.iter().filter(|(_, due)| **due <= now).min_by_key(|(name, due)| (**due, (*name).clone()))?;
+        let (name, _) =
+            self.due.iter().filter(|(_, due)| **due <= now).min_by_key(|(name, due)| (**due, (*name).clone()))?;
         let name = name.clone();
         self.due.remove(&name);
         Some(name)

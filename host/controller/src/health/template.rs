@@ -84,9 +84,9 @@ fn check(kind: &Kind, step: &Step) -> Result<Template, Hold> {
             step.template_kind
         )));
     }
-    let object = kind.get(&step.namespace, &step.template).ok_or_else(|| {
-        not_found(format!("{name} not found; create it or correct spec.remediationTemplate"))
-    })?;
+    let object = kind
+        .get(&step.namespace, &step.template)
+        .ok_or_else(|| not_found(format!("{name} not found; create it or correct spec.remediationTemplate")))?;
     let Some(template) = object.data.pointer("/spec/template").filter(|template| template.is_object()) else {
         return Err(invalid(format!("{name} has no object at spec.template; add spec.template.spec to it")));
     };

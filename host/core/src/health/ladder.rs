@@ -42,7 +42,8 @@ impl Step {
     /// Whether the remediation was made from this template. One of which nobody recorded the template belongs to the
     /// template of its kind when it has the name of its node, as remediations had before there were several templates.
     pub fn made(&self, remediation: &RemediationView) -> bool {
-        let same_kind = remediation.key.kind == self.kind && group(&remediation.key.api_version) == group(&self.api_version);
+        let same_kind =
+            remediation.key.kind == self.kind && group(&remediation.key.api_version) == group(&self.api_version);
         same_kind
             && match &remediation.template {
                 Some(template) => *template == self.template,

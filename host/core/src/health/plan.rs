@@ -55,6 +55,8 @@ pub enum Action {
     GiveUp {
         /// The remediation.
         remediation: ObjectKey,
+        /// Its node.
+        node: String,
         /// Whether it has to be told; not if it says that it succeeded.
         tell: bool,
         /// It failed by its own account, or else ran out of time.
@@ -258,7 +260,8 @@ impl Planner<'_> {
         let outlook = self.outlook;
         for index in 0..self.steps.len() {
             let step = self.steps[index].clone();
-            let mut made = outlook.remediations.iter().filter(|r| r.node == node.name && step.made(r)).collect::<Vec<_>>();
+            let mut made =
+                outlook.remediations.iter().filter(|r| r.node == node.name && step.made(r)).collect::<Vec<_>>();
             made.sort_by_key(|remediation| (!remediation.owned, remediation.terminating));
             let Some(running) = made.first() else {
                 if self.gave_up_before(&node.name, &step) {
@@ -284,6 +287,7 @@ impl Planner<'_> {
             }
             self.plan.actions.push(Action::GiveUp {
                 remediation: running.key.clone(),
+                node: node.name.clone(),
                 tell: running.succeeded != Some(true),
                 failed,
             });
@@ -400,6 +404,7 @@ impl Planner<'_> {
 
 /// What is left of `length` since `start`; `None` when it is over.
 fn remaining(start: Timestamp, length: Duration, now: Timestamp) -> Option<Duration> {
-    let end = start.saturating_add(SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX);
+    let end =
+        start.saturating_add(SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX);
     (now <= end).then(|| Duration::try_from(end.duration_since(now)).unwrap_or_default())
 }

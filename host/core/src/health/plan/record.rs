@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use palisade_api::node_health_check::{Remediation, UnhealthyNode};
 
-use super::{Action, Planner, own};
+use super::{Planner, own};
 use crate::health::ladder::Step;
 use crate::health::view::{ObjectKey, RemediationView};
 
@@ -64,7 +64,8 @@ impl Planner<'_> {
         let mut recorded: Vec<Remediation> = existing.into_iter().map(|view| self.record(node, view)).collect();
         if keep_given_up {
             let gone = self.entry(node).into_iter().flat_map(|entry| &entry.remediations).filter(|known| {
-                known.timed_out.is_some() && !recorded.iter().any(|existing| existing.resource.uid == known.resource.uid)
+                known.timed_out.is_some()
+                    && !recorded.iter().any(|existing| existing.resource.uid == known.resource.uid)
             });
             let gone: Vec<Remediation> = gone.cloned().collect();
             recorded.splice(0..0, gone);
@@ -73,15 +74,11 @@ impl Planner<'_> {
     }
 
     fn record(&self, node: &str, view: &RemediationView) -> Remediation {
-        let given_up_now = self.plan.actions.iter().any(|action| match action {
-            Action::GiveUp { remediation, .. } => *remediation == view.key,
-            _ => false,
-        });
         let known = self.known(node, &view.key).and_then(|known| known.timed_out.clone());
         Remediation {
             resource: reference(&view.key),
             started: Time(view.created),
-            timed_out: known.or_else(|| (given_up_now || view.timed_out).then_some(Time(self.outlook.now))),
+            timed_out: known.or_else(|| view.timed_out.then_some(Time(self.outlook.now))),
             template_name: view.template.clone(),
         }
     }

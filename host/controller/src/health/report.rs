@@ -1,0 +1,145 @@
+//! Events about policies.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, ObjectMeta, PostParams};
+use kube::{Client, Resource};
+use palisade_api::keys::remediation::EVENT_PREFIX;
+use palisade_api::reasons::event;
+use palisade_core::health::{Plan, SkipReason};
+
+use super::Guarded;
+
+/// Name under which the events appear.
+const COMPONENT: &str = "NodeHealthCheck";
+/// Events about cluster-scoped objects live there.
+const NAMESPACE: &str = "default";
+
+/// Whether somebody should look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Normal,
+    Warning,
+}
+
+/// What is true of a policy now and was reported when it became true: `(kind, reason, message)` by what it is about.
+type Standing = BTreeMap<String, (Kind, &'static str, String)>;
+
+/// Writes events. One that cannot be written is logged and never stops the work.
+pub(super) struct Reporter {
+    client: Client,
+    instance: String,
+    standing: Mutex<HashMap<String, Standing>>,
+}
+
+impl Reporter {
+    pub fn new(client: Client, instance: String) -> Self {
+        let instance = if instance.is_empty() { COMPONENT.to_owned() } else { instance };
+        Self { client, instance, standing: Mutex::default() }
+    }
+
+    /// Something happened.
+    pub async fn happened(&self, policy: &Guarded, kind: Kind, reason: &str, message: &str) {
+        let now = Time(Timestamp::now());
+        let about = ObjectReference { namespace: None, ..policy.object_ref(&()) };
+        let name = about.name.clone().unwrap_or_default();
+        let object = Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{name}.{}", uuid::Uuid::new_v4().simple())),
+                namespace: Some(NAMESPACE.to_owned()),
+                ..ObjectMeta::default()
+            },
+            involved_object: about,
+            type_: Some(if kind == Kind::Normal { "Normal" } else { "Warning" }.to_owned()),
+            reason: Some(reason.to_owned()),
+            // The API server takes 1024 bytes.
+            message: Some(format!("{EVENT_PREFIX}{message}").chars().take(1_000).collect()),
+            source: Some(EventSource { component: Some(COMPONENT.to_owned()), host: None }),
+            reporting_component: Some(COMPONENT.to_owned()),
+            reporting_instance: Some(self.instance.clone()),
+            first_timestamp: Some(now.clone()),
+            last_timestamp: Some(now),
+            count: Some(1),
+            ..Event::default()
+        };
+        let api: Api<Event> = Api::namespaced(self.client.clone(), NAMESPACE);
+        if let Err(error) = api.create(&PostParams::default(), &object).await {
+            tracing::debug!(%error, reason, policy = name, "event not recorded");
+        }
+    }
+
+    /// Reports what a plan skips, each thing once as long as it stays so: a pass that changes nothing is no news.
+    pub async fn planned(&self, policy: &Guarded, plan: &Plan) {
+        let name = policy.meta().name.clone().unwrap_or_default();
+        let current = standing(plan);
+        let news: Vec<_> = {
+            let mut all = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = all.insert(name, current.clone()).unwrap_or_default();
+            current.into_iter().filter(|(about, now)| before.get(about).is_none_or(|then| then.1 != now.1)).collect()
+        };
+        for (_, (kind, reason, message)) in news {
+            self.happened(policy, kind, reason, &message).await;
+        }
+    }
+
+    /// Reports a failure, once as long as it stays the same.
+    pub async fn failing(&self, policy: &Guarded, message: &str) {
+        let name = policy.meta().name.clone().unwrap_or_default();
+        let is_news = {
+            let mut all = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = (Kind::Warning, event::FAILED, message.to_owned());
+            all.entry(name).or_default().insert("failure".to_owned(), now.clone()) != Some(now)
+        };
+        if is_news {
+            self.happened(policy, Kind::Warning, event::FAILED, message).await;
+        }
+    }
+
+    /// Forgets a policy that is gone.
+    pub fn forget(&self, policy: &str) {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).remove(policy);
+    }
+}
+
+fn standing(plan: &Plan) -> Standing {
+    let mut standing = Standing::new();
+    for skip in &plan.skips {
+        let node = &skip.node;
+        let (about, kind, reason, message) = match &skip.reason {
+            // What is about the policy as a whole is said once, not for every node.
+            SkipReason::BelowThreshold { .. } => {
+                let nodes: BTreeSet<&str> = plan.skips.iter().map(|skip| skip.node.as_str()).collect();
+                let nodes = nodes.into_iter().take(10).collect::<Vec<_>>().join(", ");
+                ("threshold".to_owned(), Kind::Warning, event::SKIPPED, format!("{}; unhealthy: {nodes}", skip.reason))
+            }
+            SkipReason::Paused(_) => ("paused".to_owned(), Kind::Normal, event::SKIPPED, skip.reason.to_string()),
+            // Said when the policy became disabled; a remediation that ends is no obstacle.
+            SkipReason::Disabled(_) | SkipReason::Terminating(_) => continue,
+            SkipReason::NoTemplateLeft => (
+                format!("ladder {node}"),
+                Kind::Warning,
+                event::NO_TEMPLATE_LEFT,
+                format!("node {node} is still unhealthy and every template of the policy was tried; look at the node"),
+            ),
+            SkipReason::Excluded | SkipReason::ControlPlaneBusy(_) | SkipReason::Foreign(_) => (
+                format!("node {node}"),
+                Kind::Warning,
+                event::SKIPPED,
+                format!("node {node} is unhealthy but not remediated: {}", skip.reason),
+            ),
+        };
+        standing.insert(about, (kind, reason, message));
+    }
+    for node in &plan.invalid_labels {
+        let message = format!(
+            "label {} of node {node} has no value and excludes nothing; set it to \"true\" or remove it",
+            palisade_api::keys::remediation::EXCLUDE
+        );
+        standing.insert(format!("label {node}"), (Kind::Warning, event::INVALID_NODE_LABEL, message));
+    }
+    standing
+}
