@@ -50,7 +50,7 @@ async fn sweep(client: &Client, scenario: &Scenario, nodes: &[String]) {
     }
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
     let _ = claims.delete_collection(&now, &ListParams::default()).await;
-    for volume in 0..3 {
+    for volume in 0..scenario.nodes {
         let volumes: Api<PersistentVolume> = Api::all(client.clone());
         let _ = volumes.delete(&format!("{namespace}-ledger-{volume}"), &now).await;
     }

@@ -130,7 +130,7 @@ impl Stand {
 
 impl Running {
     fn replicas(&self) -> u8 {
-        if self.scenario.fault == Fault::ZoneCut { 3 } else { 1 }
+        if self.scenario.fault == Fault::ZoneCut { self.scenario.nodes } else { 1 }
     }
 
     /// Waits for claims, creates the policy and the workload, waits until it runs.

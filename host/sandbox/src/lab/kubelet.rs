@@ -92,6 +92,9 @@ impl Kubelet {
     fn new_node(&self) -> Node {
         let mut node = Node::default();
         node.metadata.name = Some(self.spec.node.clone());
+        // Without it the attach/detach controller leaves the node's volumes to the kubelet.
+        let managed = ("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned());
+        node.metadata.annotations = Some(BTreeMap::from([managed]));
         node.metadata.labels = Some(BTreeMap::from([
             ("kubernetes.io/hostname".to_owned(), self.spec.node.clone()),
             ("kubernetes.io/os".to_owned(), "linux".to_owned()),
