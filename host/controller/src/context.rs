@@ -138,9 +138,9 @@ pub fn node_reference(node: &str) -> ObjectReference {
 /// Ways to have a remediation looked at now.
 #[derive(Debug)]
 pub struct Triggers {
-    /// Of SelfNodeRemediations.
+    /// Of the stock kind.
     pub self_node: UnboundedSender<ObjectRef<SelfNodeRemediation>>,
-    /// Of WasmRemediations.
+    /// Of our own kind.
     pub wasm: UnboundedSender<ObjectRef<WasmRemediation>>,
     /// Remediations by node, as far as they were looked at.
     pub known: Mutex<HashMap<String, Target>>,

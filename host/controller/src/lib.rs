@@ -153,6 +153,12 @@ async fn work(client: Client, options: Options, tasks: &mut JoinSet<()>) -> anyh
     ready(&context.remediators).await;
     tasks.spawn(remediation::controller::run::<SelfNodeRemediation>(context.clone(), self_node_triggers));
     tasks.spawn(remediation::controller::run::<WasmRemediation>(context.clone(), wasm_triggers));
+    let detector = health::Options { instance: context.options.observer.clone() };
+    tasks.spawn(async move {
+        if let Err(error) = health::run(client, detector, std::future::pending()).await {
+            tracing::error!(error = format!("{error:#}"), "detector");
+        }
+    });
     tracing::info!(observer = context.options.observer, "controller runs");
 
     // No task ends by itself; one that does has panicked, and the process starts anew.

@@ -73,6 +73,11 @@ impl Fences {
         self.lock().remove(uid);
     }
 
+    /// Ends all sessions: a controller that stops leaves nothing running behind.
+    pub fn stop_all(&self) {
+        self.lock().clear();
+    }
+
     /// Where the fencing of a remediation stands, if a session runs.
     pub fn state(&self, uid: &str) -> Option<FenceState> {
         let sessions = self.lock();

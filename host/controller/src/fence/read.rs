@@ -8,7 +8,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
-use palisade_core::fencing::prover::{Heartbeat, LeaseRead, NodeRead, Snapshot};
+use palisade_core::fencing::prover::{Beat, Heartbeat, LeaseRead, NodeRead, Snapshot};
 use palisade_core::fencing::record::{BootId, LeaseView};
 use palisade_core::fencing::sightings::Sightings;
 use palisade_core::time::Mono;
@@ -151,17 +151,16 @@ async fn limited<T>(what: &str, request: impl Future<Output = Result<T, kube::Er
 
 /// The kubelet's newest sign of life: its lease or its Ready condition, whichever is later by its own clock.
 fn heartbeat(seen: &Seen, node: Option<&Node>, kubelet: Option<&Lease>, agent: Option<&Lease>) -> Option<Heartbeat> {
-    let beats = [kubelet.and_then(|lease| seen.kubelet(lease)), node.and_then(|node| seen.node(node))];
-    let (latest, _) = beats.iter().flatten().max_by_key(|(beat, _)| *beat)?;
-    let first_seen = beats.iter().flatten().map(|(_, at)| *at).max()?;
+    let (lease, status) = (kubelet.and_then(|lease| seen.kubelet(lease)), node.and_then(|node| seen.node(node)));
+    let latest = [lease, status].into_iter().flatten().map(|(beat, _)| beat).max()?;
     // Agent and kubelet stamp by the same machine's clock; only the difference is used.
     let renewed = agent.and_then(|lease| lease.spec.as_ref()?.renew_time.as_ref().map(|time| time.0));
     let after_agent = renewed.map(|renewed| {
         let millis = latest.as_millisecond().saturating_sub(renewed.as_millisecond());
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     });
-    let token = beats.iter().flatten().map(|(beat, _)| beat.to_string()).collect::<Vec<_>>().join(" / ");
-    Some(Heartbeat { token, first_seen, after_agent })
+    let beat = |(beat, first_seen): (Timestamp, Mono)| Beat { token: beat.to_string(), first_seen };
+    Some(Heartbeat { status: status.map(beat), lease: lease.map(beat), after_agent })
 }
 
 /// The boot that a Node names.

@@ -9,10 +9,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, Resource};
 use palisade_api::keys::remediation::EVENT_PREFIX;
-use palisade_api::reasons::event;
-use palisade_core::health::{Plan, SkipReason};
+use palisade_api::reasons::{event, reason};
+use palisade_core::health::{Judgement, Plan, SkipReason};
 
-use super::Guarded;
+use super::{Guarded, status};
 
 /// Name under which the events appear.
 const COMPONENT: &str = "NodeHealthCheck";
@@ -28,6 +28,9 @@ pub(super) enum Kind {
 
 /// What is true of a policy now and was reported when it became true: `(kind, reason, message)` by what it is about.
 type Standing = BTreeMap<String, (Kind, &'static str, String)>;
+
+/// What stands for whether the policy is acted on.
+const PHASE: &str = "phase";
 
 /// Writes events. One that cannot be written is logged and never stops the work.
 pub(super) struct Reporter {
@@ -72,16 +75,28 @@ impl Reporter {
         }
     }
 
-    /// Reports what a plan skips, each thing once as long as it stays so: a pass that changes nothing is no news.
-    pub async fn planned(&self, policy: &Guarded, plan: &Plan) {
+    /// Reports what a plan found and what it skips, each thing once as long as it stays so: a pass that changes nothing
+    /// is no news, and neither is one that looks at the policy before the watch shows the status just written.
+    pub async fn planned(&self, policy: &Guarded, plan: &Plan, judgement: &Judgement) {
         let name = policy.meta().name.clone().unwrap_or_default();
-        let current = standing(plan);
+        let current = standing(plan, judgement);
+        let reported = status::disabled_reason(policy.0.as_ref().ok().and_then(|policy| policy.status.as_ref()));
         let news: Vec<_> = {
             let mut all = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
             let before = all.insert(name, current.clone()).unwrap_or_default();
-            current.into_iter().filter(|(about, now)| before.get(about).is_none_or(|then| then.1 != now.1)).collect()
+            let is_news = |about: &str, now: &str| match before.get(about) {
+                Some(then) => then.1 != now,
+                // Before a restart it was reported if the status says so.
+                None => about != PHASE || reported != Some(now),
+            };
+            current.into_iter().filter(|(about, now)| is_news(about, now.1)).collect()
         };
-        for (_, (kind, reason, message)) in news {
+        for (about, (kind, reason, message)) in news {
+            let reason = match kind {
+                _ if about != PHASE => reason,
+                Kind::Normal => event::ENABLED,
+                Kind::Warning => event::DISABLED,
+            };
             self.happened(policy, kind, reason, &message).await;
         }
     }
@@ -105,8 +120,19 @@ impl Reporter {
     }
 }
 
-fn standing(plan: &Plan) -> Standing {
+fn standing(plan: &Plan, judgement: &Judgement) -> Standing {
     let mut standing = Standing::new();
+    for node in &plan.detected {
+        if let Some(verdict) = judgement.verdicts.get(node) {
+            let message = format!("node {node} is {verdict}");
+            standing.insert(format!("detected {node}"), (Kind::Normal, event::DETECTED_UNHEALTHY, message));
+        }
+    }
+    let (kind, word, message) = match &plan.disabled {
+        Some(hold) => (Kind::Warning, hold.reason, hold.message.clone()),
+        None => (Kind::Normal, reason::ENABLED, "the policy is acted on".to_owned()),
+    };
+    standing.insert(PHASE.to_owned(), (kind, word, message));
     for skip in &plan.skips {
         let node = &skip.node;
         let (about, kind, reason, message) = match &skip.reason {

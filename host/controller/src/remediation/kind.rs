@@ -40,7 +40,7 @@ pub trait Remediation:
     const KIND: &'static str;
     /// Our finalizer on it.
     const FINALIZER: &'static str;
-    /// Whether it rests while the SelfNodeRemediationConfig is missing.
+    /// Whether it rests while the configuration of the stock kind is missing.
     const NEEDS_CONFIG: bool;
 
     /// Its status.

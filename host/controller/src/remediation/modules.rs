@@ -19,9 +19,9 @@ use crate::context::Context;
 
 /// Failures in a row that open the breaker of a module, and the pause until it is tried again.
 const BREAKER: (u32, Duration) = (5, Duration::from_mins(1));
-/// Component of strategy ResourceDeletion.
+/// Component of strategy `ResourceDeletion`.
 const SELF_NODE: &str = "self-node";
-/// Component of strategy OutOfServiceTaint.
+/// Component of strategy `OutOfServiceTaint`.
 const OUT_OF_SERVICE: &str = "out-of-service-taint";
 
 /// A module, ready to be called.
@@ -44,12 +44,20 @@ pub struct Served {
 #[error("{0}")]
 pub struct Unserved(pub String);
 
+/// A component file as it was read, and what tells that it changed since.
+#[derive(Debug)]
+struct File {
+    modified: SystemTime,
+    size: u64,
+    bytes: Arc<Vec<u8>>,
+}
+
 /// Loaded components, by digest, and the breakers that keep a broken one from being called again and again.
 #[derive(Debug)]
 pub struct Modules {
     host: Arc<Host>,
     folder: PathBuf,
-    files: Mutex<HashMap<PathBuf, (SystemTime, u64, Arc<Vec<u8>>)>>,
+    files: Mutex<HashMap<PathBuf, File>>,
     loaded: Mutex<HashMap<String, Result<Arc<Module>, String>>>,
     breakers: Mutex<HashMap<String, Breaker>>,
 }
@@ -97,13 +105,14 @@ impl Modules {
     fn file(&self, path: &Path) -> Result<Arc<Vec<u8>>, String> {
         let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
         let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        if let Some((known, size, bytes)) = lock(&self.files).get(path)
-            && (*known, *size) == (modified, metadata.len())
+        let size = metadata.len();
+        if let Some(known) = lock(&self.files).get(path)
+            && (known.modified, known.size) == (modified, size)
         {
-            return Ok(bytes.clone());
+            return Ok(known.bytes.clone());
         }
         let bytes = Arc::new(std::fs::read(path).map_err(|error| error.to_string())?);
-        lock(&self.files).insert(path.to_owned(), (modified, metadata.len(), bytes.clone()));
+        lock(&self.files).insert(path.to_owned(), File { modified, size, bytes: bytes.clone() });
         Ok(bytes)
     }
 

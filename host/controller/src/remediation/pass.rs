@@ -58,6 +58,7 @@ pub async fn reconcile<K: Remediation>(object: Arc<K>, context: Arc<Context>) ->
 }
 
 /// What to do after an error: try this object again, later and later; all others go on.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that the reconciler wants")]
 pub fn after_error<K: Remediation>(object: Arc<K>, error: &Error, context: Arc<Context>) -> Action {
     let uid = object.uid().unwrap_or_default();
     let mut retries = context.retries.lock().unwrap_or_else(PoisonError::into_inner);

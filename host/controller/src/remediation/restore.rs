@@ -124,7 +124,7 @@ impl<K: Remediation> Pass<K> {
         Ok(())
     }
 
-    /// Removes the out-of-service taint and the own NoExecute taint, if they are ours.
+    /// Removes the out-of-service taint and the own `NoExecute` taint, if they are ours.
     pub(super) async fn remove_release_taints(&mut self) -> Result<(), Error> {
         let ours = self.owned_release_taints();
         if ours.is_empty() {
@@ -166,9 +166,8 @@ impl<K: Remediation> Pass<K> {
 
     async fn others<O: Remediation>(&self) -> Result<bool, Error> {
         let api: Api<O> = Api::all(self.context.client.clone());
-        let list = match tokio::time::timeout(Duration::from_secs(10), api.list(&ListParams::default())).await {
-            Ok(list) => list,
-            Err(_) => return Err(Error::Busy("the API server did not list remediations in time".to_owned())),
+        let Ok(list) = tokio::time::timeout(Duration::from_secs(10), api.list(&ListParams::default())).await else {
+            return Err(Error::Busy("the API server did not list remediations in time".to_owned()));
         };
         match list {
             Ok(list) => Ok(list.items.iter().any(|other| {

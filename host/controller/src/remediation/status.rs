@@ -44,7 +44,7 @@ pub fn set(conditions: &mut Vec<Condition>, kind: &str, value: &str, why: &str, 
     match conditions.iter_mut().find(|condition| condition.type_ == kind) {
         Some(condition) => {
             if condition.status != value {
-                condition.last_transition_time = seconds(clock::wall());
+                condition.last_transition_time = seconds(&clock::wall());
                 value.clone_into(&mut condition.status);
             }
             why.clone_into(&mut condition.reason);
@@ -55,7 +55,7 @@ pub fn set(conditions: &mut Vec<Condition>, kind: &str, value: &str, why: &str, 
             status: value.to_owned(),
             reason: why.to_owned(),
             message,
-            last_transition_time: seconds(clock::wall()),
+            last_transition_time: seconds(&clock::wall()),
             observed_generation: None,
         }),
     }
@@ -95,11 +95,7 @@ pub fn happened(progress: &mut Progress, stage: Stage, at: &Time, about: &str, d
         return;
     }
     let detail: String = detail.chars().take(512).collect();
-    progress.timeline.push(TimelineEntry {
-        stage,
-        at: seconds(at.clone()),
-        detail: (!detail.is_empty()).then_some(detail),
-    });
+    progress.timeline.push(TimelineEntry { stage, at: seconds(at), detail: (!detail.is_empty()).then_some(detail) });
     if progress.timeline.len() > TIMELINE {
         progress.timeline.remove(0);
     }
@@ -210,11 +206,11 @@ pub fn certificate(proof: &Proof, observer: &str) -> FencingCertificate {
 fn at(instant: Mono) -> Time {
     let ago = clock::now().since(instant);
     let now = clock::wall().0;
-    seconds(Time(now.checked_sub(ago).unwrap_or(now)))
+    seconds(&Time(now.checked_sub(ago).unwrap_or(now)))
 }
 
 /// What the API keeps of a time: whole seconds. Compared with what is stored, so it must be cut the same way.
-fn seconds(time: Time) -> Time {
+fn seconds(time: &Time) -> Time {
     Time(jiff::Timestamp::from_second(time.0.as_second()).unwrap_or(time.0))
 }
 

@@ -23,7 +23,7 @@ pub enum Class {
 /// What decides beside the pod itself.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// Claims (`namespace/name`) of ReadWriteOnce or ReadWriteOncePod volumes attached to the node.
+    /// Claims (`namespace/name`) of `ReadWriteOnce` or `ReadWriteOncePod` volumes attached to the node.
     pub exclusive_claims: BTreeSet<String>,
     /// Jobs (`namespace/name`) that replace only failed pods.
     pub patient_jobs: BTreeSet<String>,

@@ -11,7 +11,7 @@ use super::inventory;
 use crate::error::Error;
 use crate::taints::{self, Edit};
 
-/// Sets the own NoSchedule taint, then asks for a graceful deletion of the pods of the first class. Idempotent; returns
+/// Sets the own `NoSchedule` taint, then asks for a graceful deletion of the pods of the first class. Idempotent; returns
 /// only when everything is stored: the pods that have a deletion timestamp now.
 pub async fn mark(client: &Client, node: &str) -> Result<Vec<MarkedPod>, Error> {
     match taints::add(client, node, &taints::own(), |_| Ok(())).await? {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::life::{Life, Verdict, life, note_life};
 use super::promises::{jury, quorum};
-use super::{Baseline, Effect, Fencing, LeaseRead, NodeRead, Prover, RETRY, Refusal, Snapshot, Stage};
+use super::{Beat, Effect, Fencing, LeaseRead, NodeRead, Prover, RETRY, Refusal, Snapshot, Stage};
 use crate::fencing::proof::{Grade, Proof, ProofKind, grade_of};
 use crate::fencing::record::{BootId, FenceIntent, Terms};
 use crate::fencing::timing;
@@ -28,8 +29,15 @@ impl Prover {
             Ok(lease) => lease,
             Err(why) => return self.begin_again(why, now),
         };
-        if let Some(sign) = self.sign_of_life_after_deadline(&fencing, snapshot) {
-            return self.contradict(fencing, &format!("{sign} after its right to live had run out"));
+        match Self::life_after_deadline(&fencing, snapshot).judge(&mut fencing.suspect, now) {
+            Verdict::Alive(sign) => {
+                return self.contradict(fencing, &format!("{sign} after its right to live had run out"));
+            }
+            Verdict::Wait => {
+                self.stage = Stage::Fencing(fencing);
+                return vec![];
+            }
+            Verdict::Quiet => {}
         }
         note_life(&mut fencing, snapshot);
         if lease.record.as_ref().is_some_and(|record| {
@@ -70,7 +78,8 @@ impl Prover {
         self.prove(&candidate, Box::new(fencing), now)
     }
 
-    fn prove(&mut self, candidate: &Candidate, fencing: Box<Fencing>, now: Mono) -> Vec<Effect> {
+    fn prove(&mut self, candidate: &Candidate, mut fencing: Box<Fencing>, now: Mono) -> Vec<Effect> {
+        fencing.suspect = None;
         let proof = Box::new(self.proof_of(&fencing, candidate, now));
         self.refusal = None;
         self.due = now + RETRY;
@@ -108,7 +117,7 @@ impl Prover {
                 ),
             });
         }
-        if self.lease_expires(fencing).is_ok() {
+        if Self::lease_expires(fencing).is_ok() {
             let deadline = self.deadline_of(fencing);
             candidates.push(Candidate {
                 kind: ProofKind::LeaseExpired,
@@ -127,7 +136,7 @@ impl Prover {
     }
 
     /// Whether P3 is available at all, apart from time.
-    fn lease_expires(&self, fencing: &Fencing) -> Result<(), Refusal> {
+    fn lease_expires(fencing: &Fencing) -> Result<(), Refusal> {
         let terms = &fencing.intent.terms;
         let refuse = |why: String, unblocks: &str| {
             Err(Refusal { what: "no proof by time (P3)".to_owned(), why, unblocks: unblocks.to_owned() })
@@ -166,11 +175,11 @@ impl Prover {
                 }
             }
         }
-        self.extension_impossible(fencing)
+        Self::extension_impossible(fencing)
     }
 
     /// Steps 3 and 4: nobody can extend the node's life any more.
-    pub(super) fn extension_impossible(&self, fencing: &Fencing) -> Result<(), Refusal> {
+    pub(super) fn extension_impossible(fencing: &Fencing) -> Result<(), Refusal> {
         let terms = &fencing.intent.terms;
         let refuse = |why: String, unblocks: &str| {
             Err(Refusal { what: "no proof by time (P3)".to_owned(), why, unblocks: unblocks.to_owned() })
@@ -205,7 +214,7 @@ impl Prover {
                 seconds(reset + timing::margin(reset))
             ));
         }
-        match self.lease_expires(fencing) {
+        match Self::lease_expires(fencing) {
             Ok(()) => {
                 let promises = fencing.promises.describe(&fencing.intent.terms);
                 parts.push(format!("the right to live to run out ({promises})"));
@@ -229,7 +238,7 @@ impl Prover {
                 unblocks: "a watchdog that resets, a new boot of the node, power off, or --require-proof assumed"
                     .to_owned(),
             }),
-            None => self.lease_expires(fencing).err(),
+            None => Self::lease_expires(fencing).err(),
         };
     }
 
@@ -258,20 +267,13 @@ impl Prover {
 
     /// Life of boot b that was first seen after `D`, before a proof was made: where `D` is long past because the agent
     /// fell silent long ago, this tells that the machine did not.
-    fn sign_of_life_after_deadline(&self, fencing: &Fencing, snapshot: &Snapshot) -> Option<String> {
+    fn life_after_deadline(fencing: &Fencing, snapshot: &Snapshot) -> Life {
         let deadline = end_of_life(fencing);
-        if self.lease_expires(fencing).is_err() || snapshot.begun <= deadline {
-            return None;
+        if Self::lease_expires(fencing).is_err() || snapshot.begun <= deadline {
+            return Life::None;
         }
-        let boot = &fencing.intent.boot_id;
-        if let Some(node) = &snapshot.node
-            && node.boot.as_ref() == Some(boot)
-            && let Some(heartbeat) = &node.heartbeat
-            && heartbeat.first_seen > deadline
-        {
-            return Some(format!("the kubelet of boot {boot} gave a sign of life ({})", heartbeat.token));
-        }
-        agent_life(boot, &fencing.intent.uid, &fencing.baseline, snapshot)
+        let late = |beat: &Beat| beat.first_seen > deadline;
+        life(fencing, snapshot, late, late)
     }
 
     /// After the proof: anything that contradicts it, or the next boot, after which nothing may be forced any more.
@@ -290,9 +292,21 @@ impl Prover {
             return self.prove(&changed, fencing, now);
         }
         let kind = proof.kind;
-        match life(&fencing.intent.boot_id, &fencing.intent.uid, &fencing.baseline, snapshot) {
-            Some(sign) => self.contradict(fencing, &format!("{sign} after its end was proven ({kind})")),
-            None => vec![],
+        let proof = proof.clone();
+        let mut fencing = fencing;
+        let known = fencing.baseline.clone();
+        let sign = life(
+            &fencing,
+            snapshot,
+            |beat| known.status.as_ref().is_some_and(|known| *known != beat.token),
+            |beat| known.lease.as_ref().is_some_and(|known| *known != beat.token),
+        );
+        match sign.judge(&mut fencing.suspect, now) {
+            Verdict::Alive(sign) => self.contradict(fencing, &format!("{sign} after its end was proven ({kind})")),
+            Verdict::Wait | Verdict::Quiet => {
+                self.stage = Stage::Proven { proof, fencing };
+                vec![]
+            }
         }
     }
 
@@ -346,39 +360,6 @@ fn boot_changed(fencing: &Fencing, node: Option<&NodeRead>, lease: &LeaseRead, r
         new_boot: Some(boot.clone()),
         explanation: format!("the {source} named boot {ended} and now names {boot}; nothing is forced"),
     })
-}
-
-/// A sign of the boot that is newer than the baseline.
-fn life(boot: &BootId, intent_uid: &str, baseline: &Baseline, snapshot: &Snapshot) -> Option<String> {
-    if let Some(node) = &snapshot.node
-        && node.boot.as_ref() == Some(boot)
-        && let Some(heartbeat) = &node.heartbeat
-        && baseline.heartbeat.as_ref().is_some_and(|known| *known != heartbeat.token)
-    {
-        return Some(format!("the kubelet of boot {boot} gave a sign of life ({})", heartbeat.token));
-    }
-    agent_life(boot, intent_uid, baseline, snapshot)
-}
-
-/// A newer record of the boot. The acknowledgement of the intent is no sign of life: it may travel late.
-fn agent_life(boot: &BootId, intent_uid: &str, baseline: &Baseline, snapshot: &Snapshot) -> Option<String> {
-    let record = snapshot.lease.as_ref()?.record.as_ref()?;
-    (record.boot_id == *boot
-        && record.sequence > baseline.sequence
-        && record.acknowledged.as_deref() != Some(intent_uid))
-    .then(|| format!("the agent of boot {boot} wrote its lease (sequence {})", record.sequence))
-}
-
-fn note_life(fencing: &mut Fencing, snapshot: &Snapshot) {
-    if let Some(heartbeat) = snapshot.node.as_ref().and_then(|node| node.heartbeat.as_ref()) {
-        fencing.baseline.heartbeat = Some(heartbeat.token.clone());
-        fencing.kubelet_after_agent = heartbeat.after_agent;
-    }
-    if let Some(record) = snapshot.lease.as_ref().and_then(|lease| lease.record.as_ref())
-        && record.boot_id == fencing.intent.boot_id
-    {
-        fencing.baseline.sequence = fencing.baseline.sequence.max(record.sequence);
-    }
 }
 
 fn guard(terms: &Terms) -> String {

@@ -115,13 +115,22 @@ pub struct NodeRead {
 /// A sign of life of the kubelet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heartbeat {
+    /// In the Node's status, beside the boot id: it belongs to that boot.
+    pub status: Option<Beat>,
+    /// In the kubelet's lease, which names no boot: a new boot may renew it before its Node names it.
+    pub lease: Option<Beat>,
+    /// How much later than the agent's last renewal it was, by the clock of the machine that wrote both. Zero if
+    /// earlier, `None` if not known.
+    pub after_agent: Option<Duration>,
+}
+
+/// One heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
     /// Differs from heartbeat to heartbeat.
     pub token: String,
     /// First sight of it, by read or watch.
     pub first_seen: Mono,
-    /// How much later than the agent's last renewal it was, by the clock of the machine that wrote both. Zero if
-    /// earlier, `None` if not known.
-    pub after_agent: Option<Duration>,
 }
 
 /// What matters of an agent lease.

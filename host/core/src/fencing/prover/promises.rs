@@ -73,7 +73,7 @@ impl Promises {
                 self.missing.remove(juror);
                 if let Some(age) = no_api_age {
                     // The answer left no later than it arrived; the juror's clock may run fast by the allowed rate.
-                    let at = answered - (age - age / CLOCK_RATE_DENOMINATOR);
+                    let at = answered - age.saturating_sub(age / CLOCK_RATE_DENOMINATOR);
                     self.last_no_api = self.last_no_api.max(Some(at));
                 }
                 self.given.insert(juror.to_owned(), Given { asked, answered, no_api_age });
@@ -128,10 +128,7 @@ impl Promises {
     pub(super) fn describe(&self, terms: &Terms) -> String {
         let members = jury(terms);
         let promised: Vec<&str> = self.given.keys().map(String::as_str).collect();
-        let mut text = format!("{} of {} jurors promised", promised.len(), members.len());
-        if !promised.is_empty() {
-            text += &format!(" ({})", promised.join(", "));
-        }
+        let by = if promised.is_empty() { String::new() } else { format!(" ({})", promised.join(", ")) };
         let missing: Vec<String> = members
             .iter()
             .filter(|juror| !self.given.contains_key(**juror))
@@ -140,10 +137,8 @@ impl Promises {
                 None => format!("{juror}: not answered yet"),
             })
             .collect();
-        if !missing.is_empty() {
-            text += &format!("; missing {}", missing.join("; "));
-        }
-        text
+        let without = if missing.is_empty() { String::new() } else { format!("; missing {}", missing.join("; ")) };
+        format!("{} of {} jurors promised{by}{without}", promised.len(), members.len())
     }
 
     pub(super) fn names(&self) -> Vec<String> {

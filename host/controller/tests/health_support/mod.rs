@@ -1,0 +1,209 @@
+//! A cluster in this process with foreign remediation kinds, plain nodes and a running detector.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Event, Node};
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::GroupVersionKind;
+use palisade_api::NodeHealthCheck;
+use palisade_controller::health::{self, Options};
+use palisade_sandbox::api::{ApiStore, Settings};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The cluster.
+pub struct Cluster {
+    pub store: ApiStore,
+    pub client: Client,
+    detectors: Vec<JoinHandle<anyhow::Result<()>>>,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.detectors.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Cluster {
+    /// With our definitions, `Foo` and `Bar` with their templates, and namespace `rem`.
+    pub async fn new() -> Self {
+        let store = ApiStore::new(Settings { audit: 10_000, ..Settings::default() });
+        let client = store.client();
+        let cluster = Self { store, client, detectors: Vec::new() };
+        for crd in palisade_api::all_crds() {
+            cluster.apply(&serde_json::to_value(crd).unwrap());
+        }
+        for kind in ["Foo", "FooTemplate", "Bar", "BarTemplate"] {
+            cluster.apply(&definition(kind));
+        }
+        cluster.apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "rem" } }));
+        cluster
+    }
+
+    /// The same with templates `foo` and `bar`, nodes `a`, `b`, `c`, and a running detector.
+    pub async fn ready() -> Self {
+        let mut cluster = Self::new().await;
+        cluster.apply(&template("FooTemplate", "foo"));
+        cluster.apply(&template("BarTemplate", "bar"));
+        for name in ["a", "b", "c"] {
+            cluster.node(name, "True", 3_600).await;
+        }
+        cluster.detect();
+        cluster
+    }
+
+    /// Starts a detector.
+    pub fn detect(&mut self) {
+        let options = Options { instance: format!("detector-{}", self.detectors.len()) };
+        self.detectors.push(tokio::spawn(health::run(self.client.clone(), options, std::future::pending())));
+    }
+
+    pub fn apply(&self, object: &Value) {
+        self.store.apply_value(object).unwrap_or_else(|error| panic!("{object} is refused: {error:?}"));
+    }
+
+    /// Makes a node, or changes its condition `Ready`, with the stamp so many seconds ago.
+    pub async fn node(&self, name: &str, ready: &str, seconds_ago: i64) {
+        let nodes = Api::<Node>::all(self.client.clone());
+        if nodes.get_opt(name).await.unwrap().is_none() {
+            let node = json!({ "metadata": { "name": name, "labels": { "pool": "a" } } });
+            nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
+        }
+        let since = Timestamp::now() - SignedDuration::from_secs(seconds_ago);
+        let since = Timestamp::from_second(since.as_second()).unwrap();
+        let body = json!({ "status": { "conditions": [
+            { "type": "Ready", "status": ready, "lastTransitionTime": since.to_string(), "reason": "Test", "message": "" },
+        ] } });
+        nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(body)).await.unwrap();
+    }
+
+    /// Makes or changes the policy `nhc`.
+    pub fn policy(&self, change: Value) {
+        self.policy_named("nhc", change);
+    }
+
+    pub fn policy_named(&self, name: &str, change: Value) {
+        let mut spec = json!({
+            "selector": { "matchLabels": { "pool": "a" } },
+            "minHealthy": "51%",
+            "unhealthyConditions": [
+                { "type": "Ready", "status": "False", "duration": "10s" },
+                { "type": "Ready", "status": "Unknown", "duration": "10s" },
+            ],
+            "remediationTemplate": reference("FooTemplate", "foo"),
+        });
+        for (key, value) in change.as_object().unwrap() {
+            if value.is_null() {
+                spec.as_object_mut().unwrap().remove(key);
+            } else {
+                spec[key] = value.clone();
+            }
+        }
+        self.apply(&json!({
+            "apiVersion": "remediation.medik8s.io/v1alpha1",
+            "kind": "NodeHealthCheck",
+            "metadata": { "name": name },
+            "spec": spec,
+        }));
+    }
+
+    pub fn remediations(&self, kind: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), "rem", &resource(kind))
+    }
+
+    pub async fn list(&self, kind: &str) -> Vec<DynamicObject> {
+        self.remediations(kind).list(&ListParams::default()).await.unwrap().items
+    }
+
+    /// Waits until there are so many.
+    pub async fn count(&self, kind: &str, expected: usize) -> Vec<DynamicObject> {
+        eventually(&format!("{expected} {kind}"), async || {
+            let found = self.list(kind).await;
+            (found.len() == expected).then_some(found)
+        })
+        .await
+    }
+
+    /// Waits until the status of policy `nhc` is as wanted.
+    pub async fn status(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let policies = Api::<NodeHealthCheck>::all(self.client.clone());
+        eventually(what, async || {
+            let status = serde_json::to_value(policies.get("nhc").await.unwrap().status).unwrap();
+            wanted(&status).then_some(status)
+        })
+        .await
+    }
+
+    /// Messages of events with this reason.
+    pub async fn events(&self, reason: &str) -> Vec<String> {
+        let events = Api::<Event>::namespaced(self.client.clone(), "default");
+        let events = events.list(&ListParams::default()).await.unwrap().items;
+        events
+            .into_iter()
+            .filter(|event| event.reason.as_deref() == Some(reason))
+            .filter_map(|event| event.message)
+            .collect()
+    }
+
+    /// Waits for an event whose message has the fragment.
+    pub async fn event(&self, reason: &str, fragment: &str) {
+        eventually(&format!("event {reason} with {fragment:?}"), async || {
+            self.events(reason).await.iter().any(|message| message.contains(fragment)).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Polls until there is an answer.
+pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = check().await {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+pub fn reference(kind: &str, name: &str) -> Value {
+    json!({ "apiVersion": "test.example/v1", "kind": kind, "name": name, "namespace": "rem" })
+}
+
+pub fn template(kind: &str, name: &str) -> Value {
+    json!({
+        "apiVersion": "test.example/v1",
+        "kind": kind,
+        "metadata": { "name": name, "namespace": "rem" },
+        "spec": { "template": { "spec": { "size": name } } },
+    })
+}
+
+fn resource(kind: &str) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("test.example", "v1", kind))
+}
+
+pub fn definition(kind: &str) -> Value {
+    let plural = format!("{}s", kind.to_lowercase());
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": format!("{plural}.test.example") },
+        "spec": {
+            "group": "test.example",
+            "names": { "kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase() },
+            "scope": "Namespaced",
+            "versions": [{
+                "name": "v1",
+                "served": true,
+                "storage": true,
+                "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } },
+                "subresources": { "status": {} },
+            }],
+        },
+    })
+}
