@@ -148,7 +148,7 @@ async fn an_acknowledgement_proves_the_end_without_any_promise() {
     assert!(!world.has_pod("web").await);
     let certificate = world.remediation("r1").await.status.unwrap().palisade.unwrap().certificate.unwrap();
     assert_eq!(certificate.proof, ProofKind::AgentAcknowledged);
-    assert!(certificate.waited.unwrap().to_std() >= Duration::from_millis(2 * common::WATCHDOG_MILLIS));
+    assert!(certificate.waited.unwrap().to_std() >= Duration::from_millis(2 * common::agent::WATCHDOG_MILLIS));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -98,6 +98,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    #[expect(clippy::needless_pass_by_value, reason = "every caller makes the value for it")]
     fn pod(owner: Option<(&str, &str)>, extra: serde_json::Value) -> Pod {
         let owners = owner.map(
             |(kind, name)| json!([{ "apiVersion": "v1", "kind": kind, "name": name, "uid": "u", "controller": true }]),
