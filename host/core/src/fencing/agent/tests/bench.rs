@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fencing::agent::{
-    Agent, Base, Effect, Event, HostFile, Lease, Me, Peer, RequestId, ResetSteps, Settings, WriteResult,
+    Agent, Base, Effect, Event, HostFile, Lease, Me, Peer, RequestId, ResetSteps, Settings, WriteId, WriteResult,
 };
 use crate::fencing::juror::{AskerBounds, PeerAnswer};
 use crate::fencing::record::{AgentRecord, BootId, FenceIntent, LeaseView, Terms, Watchdog};
@@ -57,6 +57,8 @@ pub struct Bench {
     pub wanted: Vec<Effect>,
     pub disk: Option<HostFile>,
     pub disk_works: bool,
+    /// A disk that takes its time: these writes are not answered yet.
+    pub slow_disk: Option<Vec<WriteId>>,
     /// What the feeder was told last.
     pub permit: Option<Mono>,
     pub feeding_ended: bool,
@@ -72,6 +74,7 @@ impl Bench {
             wanted: Vec::new(),
             disk: file,
             disk_works: true,
+            slow_disk: None,
             permit: None,
             feeding_ended: false,
             version: 100,
@@ -91,6 +94,10 @@ impl Bench {
             };
             self.wanted.push(effect);
             if let Some((write, file)) = write {
+                if let Some(waiting) = &mut self.slow_disk {
+                    waiting.push(write);
+                    continue;
+                }
                 if self.disk_works {
                     self.disk = Some(*file);
                 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::bench::{Bench, T, boot, device, intent, peers, settings};
 use crate::fencing::agent::{Base, Effect, Event, WriteResult};
 use crate::fencing::juror::PeerAnswer;
+use crate::fencing::record::AgentRecord;
 use crate::time::Mono;
 
 #[test]
@@ -287,12 +288,23 @@ fn line_9_a_direct_write_never_goes_back_behind_a_relay() {
     let mut bench = Bench::claimed(settings(), 3);
     bench.lose_api();
     let (_, relayed, _, _) = bench.ask();
-    // A direct attempt begins; before its description is on disk, the watch shows the relayed record.
-    let lease = bench.lease(Some(relayed.clone()), None);
+    // A direct attempt begins; before its description is on disk, the watch shows a newer record.
+    bench.slow_disk = Some(Vec::new());
+    while bench.slow_disk.as_ref().is_some_and(Vec::is_empty) {
+        bench.pass(Duration::from_millis(100));
+    }
+    let newer = AgentRecord { sequence: relayed.sequence + 10, ..relayed };
+    let lease = bench.lease(Some(newer.clone()), None);
     bench.event(Event::LeaseSeen(lease));
-    bench.pass(Duration::from_secs(4));
-    let (_, next, _) = bench.write();
-    assert!(next.sequence > relayed.sequence);
+    for write in bench.slow_disk.take().unwrap() {
+        bench.event(Event::HostFileWritten { write, stored: true });
+    }
+    for effect in &bench.wanted {
+        if let Effect::WriteLease { record, .. } = effect {
+            assert!(record.sequence > newer.sequence, "the lease would publish terms that are no longer in force");
+        }
+    }
+    assert!(bench.wants(|effect| matches!(effect, Effect::WriteLease { .. })));
 }
 
 #[test]

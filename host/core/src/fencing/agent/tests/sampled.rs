@@ -26,6 +26,11 @@ const JURORS: usize = 3;
 enum Step {
     /// Time passes, in tenths of a second.
     Pass(u16),
+    /// So many times: some of a second passes, and whatever is open arrives, first come, first served.
+    Live {
+        times: u8,
+        tenths: u8,
+    },
     /// The n-th open request reaches the API or its peers; the answer may be lost.
     Deliver {
         which: usize,
@@ -51,9 +56,9 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        6 => (1u16..40).prop_map(Step::Pass),
-        1 => (40u16..400).prop_map(Step::Pass),
-        12 => (0usize..4, prop::bool::weighted(0.2)).prop_map(|(which, answer_lost)| Step::Deliver { which, answer_lost }),
+        4 => (1u16..40).prop_map(Step::Pass),
+        10 => (1u8..40, 1u8..12).prop_map(|(times, tenths)| Step::Live { times, tenths }),
+        6 => (0usize..4, prop::bool::weighted(0.2)).prop_map(|(which, answer_lost)| Step::Deliver { which, answer_lost }),
         2 => (0usize..4).prop_map(Step::Lose),
         2 => prop::bool::weighted(0.6).prop_map(Step::Api),
         2 => (0..JURORS).prop_map(Step::JurorRenews),
@@ -63,10 +68,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (1..=JURORS).prop_map(Step::Roster),
         1 => Just(Step::Watch),
         1 => Just(Step::TimeLost),
-        1 => Just(Step::Intend),
-        4 => (0..JURORS).prop_map(Step::AskPromise),
+        2 => Just(Step::Intend),
+        6 => (0..JURORS).prop_map(Step::AskPromise),
     ];
-    prop::collection::vec(step, 20..250)
+    prop::collection::vec(step, 5..60)
 }
 
 enum Open {
@@ -325,6 +330,14 @@ impl World {
 
     fn run(&mut self, step: Step) {
         match step {
+            Step::Live { times, tenths } => {
+                for _ in 0..times {
+                    self.run(Step::Pass(tenths.into()));
+                    for open in std::mem::take(&mut self.open) {
+                        self.deliver(open, false);
+                    }
+                }
+            }
             Step::Pass(tenths) => {
                 let end = self.now + Duration::from_millis(u64::from(tenths) * 100);
                 while self.now < end {
@@ -382,6 +395,7 @@ proptest! {
     #[test]
     fn no_history_keeps_a_boot_alive_beyond_its_proof(history in steps()) {
         let mut world = World::new();
+        world.run(Step::Live { times: 8, tenths: 5 });
         for step in history {
             world.run(step);
         }
@@ -392,16 +406,10 @@ proptest! {
 fn the_sampled_world_reaches_what_it_is_meant_to_test() {
     // Given a node that claims, and an API that fails for everybody,
     let mut world = World::new();
-    for _ in 0..40 {
-        world.run(Step::Pass(5));
-        world.run(Step::Deliver { which: 0, answer_lost: false });
-    }
+    world.run(Step::Live { times: 8, tenths: 5 });
     assert!(world.agent.confirmed().unwrap().terms.claims.self_fences);
     world.run(Step::Api(false));
-    for _ in 0..600 {
-        world.run(Step::Pass(2));
-        world.run(Step::Deliver { which: 0, answer_lost: false });
-    }
+    world.run(Step::Live { times: 250, tenths: 5 });
     assert!(!world.ended, "an outage reboots nobody");
     // when it returns and the controller fences the node, then a majority of promises gives a deadline, and the node ends.
     world.run(Step::Api(true));
@@ -409,9 +417,6 @@ fn the_sampled_world_reaches_what_it_is_meant_to_test() {
     world.run(Step::AskPromise(0));
     world.run(Step::AskPromise(1));
     assert!(world.deadline.is_some());
-    for _ in 0..300 {
-        world.run(Step::Pass(2));
-        world.run(Step::Deliver { which: 0, answer_lost: false });
-    }
+    world.run(Step::Live { times: 40, tenths: 5 });
     assert!(world.ended);
 }

@@ -1,0 +1,324 @@
+//! Three agents in one process: the real loop, the real core, real mutual TLS on loopback; an API in memory, machines
+//! that remember, and a clock in the hand of the test.
+//!
+//! Time stands still until the test moves it, and it is moved only when nothing is under way: no sleeps, no races.
+
+mod api;
+mod machine;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use palisade_agent::clock::Clock;
+use palisade_agent::host_file::HostStore;
+use palisade_agent::identity::{Keep, Keyring};
+use palisade_agent::juror::{JurorService, Shared};
+use palisade_agent::node::{Handle, Node, Outcome, Parts};
+use palisade_agent::peers::{Peers, RpcPeers};
+use palisade_core::fencing::agent::{HostFile, Me, Peer, ResetSteps, Settings};
+use palisade_core::fencing::juror::PeerAnswer;
+use palisade_core::fencing::record::BootId;
+use palisade_core::fencing::timing::Tuning;
+use palisade_core::time::Mono;
+use palisade_rpc::{AgentClient, Ask, Authority};
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+pub use api::{Cut, FakeApi, Store};
+pub use machine::TestMachine;
+
+/// Virtual time moves in steps of this length.
+const STEP: Duration = Duration::from_millis(100);
+/// Real time that one step may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn settings() -> Settings {
+    Settings {
+        tuning: Tuning {
+            api_check_interval: Duration::from_secs(2),
+            api_server_timeout: Duration::from_secs(1),
+            max_api_error_threshold: 3,
+            peer_dial_timeout: Duration::from_secs(1),
+            peer_request_timeout: Duration::from_secs(2),
+        },
+        min_peers: 1,
+        generation: 1,
+        software_reboot: true,
+        watchdog: true,
+        steps: ResetSteps::default(),
+    }
+}
+
+/// `T` of [`settings`].
+pub const T: Duration = Duration::from_secs(13);
+
+struct TestClock(tokio::time::Instant);
+
+impl Clock for TestClock {
+    fn now(&self) -> Mono {
+        Mono(1_000_000) + self.0.elapsed()
+    }
+    fn suspended(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// Counts what is under way.
+#[derive(Clone, Default)]
+pub struct Busy(Arc<AtomicUsize>);
+
+pub struct BusyGuard(Busy);
+
+impl Busy {
+    pub fn begin(&self) -> BusyGuard {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        BusyGuard(self.clone())
+    }
+    fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for BusyGuard {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The folder under `/run` of one machine.
+#[derive(Default)]
+struct HostFolder {
+    file: Mutex<Option<HostFile>>,
+    texts: Mutex<BTreeMap<String, String>>,
+}
+
+impl HostStore for HostFolder {
+    fn store(&self, file: HostFile) -> BoxFuture<'_, io::Result<()>> {
+        *self.file.lock().unwrap() = Some(file);
+        async { Ok(()) }.boxed()
+    }
+}
+
+impl Keep for HostFolder {
+    fn read(&self, name: &str) -> Option<String> {
+        self.texts.lock().unwrap().get(name).cloned()
+    }
+    fn write(&self, name: &str, text: &str) -> io::Result<()> {
+        self.texts.lock().unwrap().insert(name.into(), text.into());
+        Ok(())
+    }
+}
+
+/// Real calls, unless the network between the two is cut.
+struct Network {
+    me: String,
+    rpc: RpcPeers,
+    cut: Arc<Mutex<Vec<String>>>,
+    busy: Busy,
+}
+
+impl Peers for Network {
+    fn ask(&self, peer: Peer, ask: Ask) -> BoxFuture<'_, PeerAnswer> {
+        async move {
+            let is_cut = {
+                let cut = self.cut.lock().unwrap();
+                cut.contains(&self.me) || cut.contains(&peer.node)
+            };
+            if is_cut {
+                return PeerAnswer::Unknown { why: "no route".into() };
+            }
+            let _busy = self.busy.begin();
+            self.rpc.ask(peer, ask).await
+        }
+        .boxed()
+    }
+    fn reconnect(&self, client: Option<AgentClient>) {
+        self.rpc.reconnect(client);
+    }
+}
+
+pub struct TestNode {
+    pub machine: Arc<TestMachine>,
+    host: Arc<HostFolder>,
+    handle: Handle,
+    running: JoinHandle<Outcome>,
+    _end_server: oneshot::Sender<()>,
+}
+
+pub struct Cluster {
+    pub store: Arc<Store>,
+    pub nodes: BTreeMap<String, TestNode>,
+    isolated: Arc<Mutex<Vec<String>>>,
+    authority: Authority,
+    clock: Arc<TestClock>,
+    busy: Busy,
+    /// Questions whose peer waits for a silent API server: only time can end them.
+    held: Busy,
+    /// As long as a blocking task runs, the paused clock does not advance by itself.
+    _hold_time: std::sync::mpsc::Sender<()>,
+}
+
+impl Cluster {
+    /// Three agents that have certificates and claim that they fence themselves; their jurors are old enough to speak.
+    pub async fn ready() -> Self {
+        let mut cluster = Self::started().await;
+        cluster.pass(Duration::from_secs(45)).await;
+        for node in ["n1", "n2", "n3"] {
+            let record = cluster.store.record(node).unwrap();
+            assert!(record.terms.claims.self_fences, "{record:#?}");
+            assert_eq!(record.terms.jury.len(), 2, "{record:#?}");
+        }
+        cluster
+    }
+
+    pub async fn started() -> Self {
+        tokio::time::pause();
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || held.recv());
+        let authority = Authority::create().unwrap();
+        let busy = Busy::default();
+        let mut cluster = Self {
+            store: Store::new(authority.certificate_pem()),
+            nodes: BTreeMap::new(),
+            isolated: Arc::default(),
+            authority,
+            clock: Arc::new(TestClock(tokio::time::Instant::now())),
+            busy,
+            held: Busy::default(),
+            _hold_time: hold,
+        };
+        for name in ["n1", "n2", "n3"] {
+            cluster.start(name, Arc::default(), Arc::default()).await;
+        }
+        cluster
+    }
+
+    async fn start(&mut self, name: &str, host: Arc<HostFolder>, machine: Arc<TestMachine>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let me = Me {
+            node: name.into(),
+            boot_id: BootId::new(format!("boot-of-{name}")).unwrap(),
+            address: listener.local_addr().unwrap().to_string(),
+        };
+        let api = Arc::new(FakeApi::new(name, Arc::clone(&self.store), self.busy.clone()));
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let started = clock.now();
+        let shared = Shared::new(Node::juror(started, &settings()));
+        let (credentials, shown) = watch::channel(None);
+        let service = JurorService {
+            node: me.node.clone(),
+            boot_id: me.boot_id.clone(),
+            started,
+            api: Arc::new(FakeApi::serving(name, Arc::clone(&self.store), self.busy.clone(), self.held.clone())),
+            clock: Arc::clone(&clock),
+            shared: Arc::clone(&shared),
+            api_timeout: settings().tuning.api_server_timeout,
+        };
+        let (end_server, ended) = oneshot::channel::<()>();
+        tokio::spawn(palisade_rpc::serve(listener, shown, Arc::new(service), async {
+            let _ = ended.await;
+        }));
+        let network = Network {
+            me: name.into(),
+            rpc: RpcPeers::default(),
+            cut: Arc::clone(&self.isolated),
+            busy: self.busy.clone(),
+        };
+        let host_file = host.file.lock().unwrap().clone();
+        let (node, handle) = Node::new(Parts {
+            me,
+            settings: settings(),
+            zone: None,
+            source: None,
+            roster_interval: Duration::from_mins(15),
+            clock,
+            api,
+            peers: Arc::new(network),
+            devices: Arc::clone(&machine) as Arc<dyn palisade_agent::devices::Devices>,
+            host: Arc::clone(&host) as Arc<dyn HostStore>,
+            host_file,
+            keyring: Keyring::load(name, Arc::clone(&host) as Arc<dyn Keep>).unwrap(),
+            shared,
+            credentials,
+        });
+        let running = tokio::spawn(node.run());
+        self.nodes.insert(name.into(), TestNode { machine, host, handle, running, _end_server: end_server });
+    }
+
+    /// SIGKILL and a new process; the machine and its folder stay.
+    pub async fn restart(&mut self, name: &str) {
+        let node = self.nodes.remove(name).unwrap();
+        node.running.abort();
+        node.machine.process_died();
+        let (host, machine) = (Arc::clone(&node.host), Arc::clone(&node.machine));
+        drop(node);
+        self.settle().await;
+        self.start(name, host, machine).await;
+    }
+
+    pub fn now(&self) -> Mono {
+        self.clock.now()
+    }
+
+    pub fn feeds(&self, name: &str) -> bool {
+        self.nodes[name].machine.feeds(self.now())
+    }
+
+    pub fn resets(&self, name: &str) -> usize {
+        self.nodes[name].machine.resets()
+    }
+
+    /// Cuts a node from its peers, in both directions.
+    pub fn isolate(&self, name: &str) {
+        self.isolated.lock().unwrap().push(name.into());
+    }
+
+    /// Asks for a graceful stop and gives how it ended.
+    pub async fn stop(&mut self, name: &str) -> Outcome {
+        self.nodes[name].handle.stop(Duration::from_secs(4));
+        self.pass(Duration::from_secs(5)).await;
+        let node = self.nodes.remove(name).unwrap();
+        assert!(node.running.is_finished());
+        node.running.await.unwrap()
+    }
+
+    /// Virtual time passes; everything that is due happens on the way.
+    pub async fn pass(&mut self, length: Duration) {
+        let mut left = length;
+        while !left.is_zero() {
+            let step = left.min(STEP);
+            tokio::time::advance(step).await;
+            left -= step;
+            self.settle().await;
+        }
+    }
+
+    /// Passes time until something is so; gives how long it took.
+    pub async fn pass_until(&mut self, limit: Duration, so: impl Fn(&Self) -> bool) -> Duration {
+        let begun = self.now();
+        while !so(self) {
+            let passed = self.now().since(begun);
+            assert!(passed < limit, "not within {limit:?} of virtual time");
+            self.pass(STEP).await;
+        }
+        self.now().since(begun)
+    }
+
+    /// Waits, in real time but without a clock, until nothing is under way.
+    async fn settle(&self) {
+        let begun = std::time::Instant::now();
+        let mut quiet = 0;
+        while quiet < 60 {
+            self.store.issue_certificates(&self.authority);
+            tokio::task::yield_now().await;
+            quiet = if self.busy.count() <= self.held.count() { quiet + 1 } else { 0 };
+            assert!(begun.elapsed() < PATIENCE, "{} calls hang", self.busy.count());
+        }
+    }
+}
