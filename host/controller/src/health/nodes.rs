@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
+use anyhow::Context;
 use futures::{StreamExt, pin_mut};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::Client;
-use kube::api::Api;
+use kube::api::{Api, ListParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher::{self, Event, watcher};
-use palisade_core::health::{NodeView, Selector};
+use palisade_core::health::{NodeView, Selector, recovered};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{Guarded, Wake, policies, views};
+
+/// A list of all nodes takes no longer.
+const REFRESH_LIMIT: Duration = Duration::from_secs(15);
 
 /// The nodes of the cluster.
 #[derive(Debug, Default)]
@@ -46,15 +52,36 @@ impl Nodes {
         self.known.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(read)
     }
 
-    fn replace(&self, nodes: BTreeMap<String, NodeView>) {
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Some(nodes);
+    fn replace(&self, mut nodes: BTreeMap<String, NodeView>) {
+        let now = Timestamp::now();
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for (name, node) in &mut nodes {
+            node.recovered = recovered(known.as_ref().and_then(|known| known.get(name)), node, now);
+        }
+        *known = Some(nodes);
+        drop(known);
         self.filled.notify_waiters();
+    }
+
+    /// Reads all nodes anew. A watch may lag far behind after the API was out of reach, and show a whole cluster's
+    /// silence as that of one node.
+    pub async fn refresh(&self, client: &Client) -> anyhow::Result<()> {
+        let listing = Api::<Node>::all(client.clone());
+        let listed = tokio::time::timeout(REFRESH_LIMIT, listing.list(&ListParams::default())).await;
+        let listed =
+            listed.context("the API server did not list the nodes in time")?.context("cannot list the nodes")?;
+        self.replace(listed.items.iter().map(views::node).map(|node| (node.name.clone(), node)).collect());
+        Ok(())
     }
 
     /// Stores or removes a node; returns what was known before, or `None` if nothing changed.
     fn update(&self, name: &str, node: Option<NodeView>) -> Option<Change> {
         let mut guard = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let nodes = guard.get_or_insert_default();
+        let node = node.map(|mut node| {
+            node.recovered = recovered(nodes.get(name), &node, Timestamp::now());
+            node
+        });
         let before = match node.clone() {
             Some(node) => nodes.insert(name.to_owned(), node),
             None => nodes.remove(name),

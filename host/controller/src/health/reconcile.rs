@@ -9,13 +9,12 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use palisade_api::NodeHealthCheck;
 use palisade_api::node_health_check::NodeHealthCheckStatus;
-use palisade_api::reasons::{event, reason};
+use palisade_api::reasons::reason;
 use palisade_core::health::{
     Action, Hold, Judgement, NodeView, Outlook, Plan, Policy, RemediationView, Selector, judge, plan, steps,
 };
 
 use super::apply::{Change, Pass};
-use super::report::Kind;
 use super::template::{Templates, look_up};
 use super::{Guarded, World, status, views};
 
@@ -59,22 +58,16 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
             return Err(error.into());
         }
     };
-    let nodes = world.nodes.selected(&selector);
-    let mut scene = Scene {
-        policy,
-        judgement: judge(&nodes, &policy.spec.unhealthy_conditions, Timestamp::now()),
-        remediations: remediations(&templates, policy),
-        hold: templates.hold.as_ref(),
-        nodes: &nodes,
-    };
-    let first = scene.plan();
-    for node in &first.detected {
-        if let Some(verdict) = scene.judgement.verdicts.get(node) {
-            let message = format!("node {node} is {verdict}");
-            world.reporter.happened(guarded, Kind::Normal, event::DETECTED_UNHEALTHY, &message).await;
-        }
+    let mut nodes = world.nodes.selected(&selector);
+    let draft = Scene::new(policy, &nodes, remediations(&templates, policy), templates.hold.as_ref()).plan();
+    if draft.actions.iter().any(|action| matches!(action, Action::Create { .. })) {
+        // A remediation is decided on the nodes as they are, not as a watch remembers them.
+        world.nodes.refresh(&world.client).await?;
+        nodes = world.nodes.selected(&selector);
     }
-
+    let mut scene = Scene::new(policy, &nodes, remediations(&templates, policy), templates.hold.as_ref());
+    let first = scene.plan();
+    world.reporter.planned(guarded, &first, &scene.judgement).await;
     let pass =
         Pass { world, guarded, policy, selector: &selector, nodes: &nodes, steps: &steps, templates: &templates };
     let mut failures = Vec::new();
@@ -96,16 +89,14 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
         }
     }
     // Planned again over what the actions made of the remediations, so that the status shows them at once.
-    let second = scene.plan();
-    let report = Plan { detected: first.detected, ..second };
-    report_transition(world, guarded, policy, &report).await;
-    world.reporter.planned(guarded, &report).await;
+    let report = scene.plan();
     status::write(&world.client, policy, &status::wanted(policy, &report, Timestamp::now())).await?;
     if !failures.is_empty() {
         let message = failures.join("; ");
         world.reporter.failing(guarded, &message).await;
         return Err(anyhow!(message));
     }
+    world.reporter.succeeded(&policy.name_any());
     Ok(again_in(&report, templates.hold.as_ref()))
 }
 
@@ -118,7 +109,17 @@ struct Scene<'a> {
     hold: Option<&'a Hold>,
 }
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
+    fn new(
+        policy: &'a NodeHealthCheck,
+        nodes: &'a [NodeView],
+        remediations: Vec<RemediationView>,
+        hold: Option<&'a Hold>,
+    ) -> Self {
+        let judgement = judge(nodes, &policy.spec.unhealthy_conditions, Timestamp::now());
+        Self { policy, nodes, judgement, remediations, hold }
+    }
+
     fn plan(&self) -> Plan {
         plan(&Outlook {
             policy: Policy {
@@ -162,19 +163,6 @@ fn again_in(plan: &Plan, hold: Option<&Hold>) -> Option<Duration> {
     [plan.again_in, missing].into_iter().flatten().min()
 }
 
-async fn report_transition(world: &World, guarded: &Guarded, policy: &NodeHealthCheck, plan: &Plan) {
-    let before = status::disabled_reason(policy.status.as_ref());
-    match &plan.disabled {
-        Some(hold) if before != Some(hold.reason) => {
-            world.reporter.happened(guarded, Kind::Warning, event::DISABLED, &hold.message).await;
-        }
-        None if before != Some(reason::ENABLED) => {
-            world.reporter.happened(guarded, Kind::Normal, event::ENABLED, "the policy is acted on").await;
-        }
-        _ => {}
-    }
-}
-
 async fn unusable(
     world: &World,
     guarded: &Guarded,
@@ -183,7 +171,7 @@ async fn unusable(
 ) -> anyhow::Result<Option<Duration>> {
     let hold = Hold { reason: reason::SPEC_INVALID, message };
     let plan = Plan { disabled: Some(hold.clone()), ..Plan::default() };
-    report_transition(world, guarded, policy, &plan).await;
+    world.reporter.planned(guarded, &plan, &Judgement::default()).await;
     let wanted: NodeHealthCheckStatus = status::unusable(policy, &hold, Timestamp::now());
     status::write(&world.client, policy, &wanted).await?;
     Ok(None)

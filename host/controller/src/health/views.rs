@@ -24,6 +24,7 @@ pub(super) fn node(node: &Node) -> NodeView {
             })
             .collect(),
         confirmed_healthy: node.annotations().contains_key(keys::CONFIRMED_HEALTHY),
+        recovered: None,
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use palisade_api::node_health_check::UnhealthyCondition;
 
+use super::outage::{SETTLE, calm_since};
 use super::view::{NodeCondition, NodeView};
 
 /// What the conditions of a node say.
@@ -53,6 +54,16 @@ const ROUNDING: Duration = Duration::from_secs(1);
 
 /// Looks at every unhealthy condition: one that has not lasted long enough does not hide another that has.
 pub fn evaluate(reported: &[NodeCondition], unhealthy: &[UnhealthyCondition], now: Timestamp) -> Verdict {
+    evaluate_since(reported, unhealthy, None, now)
+}
+
+/// The same after an outage that ended at `calm` for most nodes.
+fn evaluate_since(
+    reported: &[NodeCondition],
+    unhealthy: &[UnhealthyCondition],
+    calm: Option<Timestamp>,
+    now: Timestamp,
+) -> Verdict {
     let by_type: BTreeMap<&str, &NodeCondition> =
         reported.iter().map(|condition| (condition.type_.as_str(), condition)).collect();
     let mut soonest: Option<(Duration, &UnhealthyCondition)> = None;
@@ -62,8 +73,10 @@ pub fn evaluate(reported: &[NodeCondition], unhealthy: &[UnhealthyCondition], no
         };
         // A condition without a stamp has been so since before anybody looked.
         let since = condition.since.unwrap_or(Timestamp::UNIX_EPOCH);
+        let after_outage = calm.filter(|calm| condition.status == "Unknown" && *calm > since);
+        let since = after_outage.unwrap_or(since);
         let lasted = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-        let needed = wanted.duration.to_std();
+        let needed = wanted.duration.to_std().max(after_outage.map_or(Duration::ZERO, |_| SETTLE));
         if now > since && lasted > needed {
             return Verdict::Matching { type_: wanted.type_.clone(), status: wanted.status.clone(), lasted };
         }
@@ -92,8 +105,9 @@ pub struct Judgement {
 
 /// Judges the selected nodes.
 pub fn judge(nodes: &[NodeView], unhealthy: &[UnhealthyCondition], now: Timestamp) -> Judgement {
-    let verdicts: BTreeMap<String, Verdict> =
-        nodes.iter().map(|node| (node.name.clone(), evaluate(&node.conditions, unhealthy, now))).collect();
+    let calm = calm_since(nodes);
+    let verdict = |node: &NodeView| evaluate_since(&node.conditions, unhealthy, calm, now);
+    let verdicts: BTreeMap<String, Verdict> = nodes.iter().map(|node| (node.name.clone(), verdict(node))).collect();
     let again_in = verdicts
         .values()
         .filter_map(|verdict| match verdict {

@@ -5,6 +5,7 @@
 
 mod condition;
 mod ladder;
+mod outage;
 mod plan;
 mod selector;
 mod threshold;
@@ -12,6 +13,7 @@ mod view;
 
 pub use condition::{Judgement, Verdict, evaluate, judge};
 pub use ladder::{Step, steps};
+pub use outage::{SETTLE, calm_since, recovered};
 pub use plan::{Action, Hold, Outlook, Plan, Skip, SkipReason, plan};
 pub use selector::{Selector, SelectorError};
 pub use threshold::{ThresholdError, needed_healthy};

@@ -31,9 +31,21 @@ pub struct NodeView {
     pub conditions: Vec<NodeCondition>,
     /// A person confirmed that it is healthy.
     pub confirmed_healthy: bool,
+    /// When it became ready again, if somebody saw that it was not.
+    pub recovered: Option<Timestamp>,
 }
 
 impl NodeView {
+    /// The condition that says whether its kubelet is well.
+    pub fn ready(&self) -> Option<&NodeCondition> {
+        self.conditions.iter().find(|condition| condition.type_ == "Ready")
+    }
+
+    /// Whether its kubelet says that it is well.
+    pub fn is_ready(&self) -> bool {
+        self.ready().is_some_and(|condition| condition.status == "True")
+    }
+
     /// Whether it runs the control plane.
     pub fn is_control_plane(&self) -> bool {
         [cluster::CONTROL_PLANE_ROLE, cluster::MASTER_ROLE].iter().any(|role| self.labels.contains_key(*role))
@@ -76,6 +88,7 @@ impl fmt::Display for ObjectKey {
 }
 
 /// A remediation of one of the kinds that the policy's templates make.
+#[allow(clippy::struct_excessive_bools, reason = "independent facts about one object, not a state machine")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemediationView {
     /// The object.
