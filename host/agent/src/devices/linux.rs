@@ -151,7 +151,9 @@ pub(super) fn prefer_this_thread() {
         let error = io::Error::last_os_error();
         tracing::warn!(%error, "the watchdog feeder runs without real-time priority (needs CAP_SYS_NICE)");
     }
-    if let Err(error) = mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE) {
+    // Locked as they are touched: what feeding needs is touched by the first feeding, the rest need not cost memory.
+    let on_fault = MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
+    if let Err(error) = mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE | on_fault) {
         tracing::warn!(%error, "the agent's memory is not locked (needs CAP_IPC_LOCK)");
     }
 }

@@ -11,6 +11,8 @@ use super::{Input, Node};
 
 /// First pause between two looks at the other agents' leases; it doubles while nothing changes.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// Longest pause while there is no trust bundle yet.
+const UNTRUSTING_LOOK: Duration = Duration::from_secs(5);
 /// Pause before a watch that ended is begun again.
 const WATCH_AGAIN: Duration = Duration::from_millis(500);
 /// A host file still being written when the process ends gets this long.
@@ -97,8 +99,10 @@ impl Node {
         self.tasks.spawn(async move {
             let mut pause = FIRST_LOOK;
             let mut known = Vec::new();
+            let mut trusting = false;
             loop {
                 if let Ok(Ok(Some(bundle))) = tokio::time::timeout(limit, api.trust()).await {
+                    trusting = true;
                     let _ = inputs.send(Input::Trust(bundle));
                 }
                 if let Ok(Ok(leases)) = tokio::time::timeout(limit, api.list()).await {
@@ -108,6 +112,10 @@ impl Node {
                         pause = FIRST_LOOK;
                     }
                     let _ = inputs.send(Input::Leases(leases));
+                }
+                if !trusting {
+                    // Nothing can be judged without trust, and the controller may publish it at any moment.
+                    pause = pause.min(UNTRUSTING_LOOK);
                 }
                 tokio::select! {
                     () = tokio::time::sleep(pause.min(longest)) => pause = (pause * 2).min(longest),

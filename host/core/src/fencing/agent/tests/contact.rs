@@ -162,7 +162,7 @@ fn line_7_a_late_answer_to_an_older_request_uses_the_smallest_t_sent() {
 fn a_larger_t_counts_only_once_the_lease_that_publishes_it_is_confirmed() {
     let mut bench = Bench::claimed(settings(), 3);
     let mut long = settings();
-    long.tuning.api_check_interval = Duration::from_secs(60);
+    long.tuning.api_check_interval = Duration::from_mins(1);
     let longer = long.tuning.time_to_live();
     bench.event(Event::SettingsChanged(long));
     let (request, record, _) = bench.write();

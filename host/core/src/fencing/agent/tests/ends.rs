@@ -109,7 +109,7 @@ fn line_14_what_is_not_stored_is_not_acknowledged() {
 fn an_isolated_node_ends_itself_at_the_end_of_its_life() {
     let mut bench = Bench::claimed(settings(), 3);
     let until = bench.agent.until().unwrap();
-    bench.pass(until.since(bench.now) - Duration::from_millis(1));
+    bench.pass((until - Duration::from_millis(1)).since(bench.now));
     assert!(!bench.agent.is_fenced() && bench.feeds());
     bench.forget();
     bench.pass(Duration::from_millis(1));

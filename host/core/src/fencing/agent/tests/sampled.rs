@@ -54,8 +54,9 @@ enum Step {
     AskPromise(usize),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
+/// Anything at any time.
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
         4 => (1u16..40).prop_map(Step::Pass),
         10 => (1u8..40, 1u8..12).prop_map(|(times, tenths)| Step::Live { times, tenths }),
         6 => (0usize..4, prop::bool::weighted(0.2)).prop_map(|(which, answer_lost)| Step::Deliver { which, answer_lost }),
@@ -70,8 +71,33 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::TimeLost),
         2 => Just(Step::Intend),
         6 => (0..JURORS).prop_map(Step::AskPromise),
-    ];
-    prop::collection::vec(step, 5..60)
+    ]
+}
+
+/// Either anything, or the dangerous plot with anything in between: an intent, an outage in which the node lives on by
+/// its jury, and promises of jurors of which some were restarted.
+fn history() -> impl Strategy<Value = Vec<Step>> {
+    let plot =
+        (1u8..30, 0..JURORS, 0..JURORS, 0..JURORS, 1u8..30).prop_map(|(before, restarted, one, other, after)| {
+            vec![
+                Step::Intend,
+                Step::Api(false),
+                Step::Live { times: before, tenths: 5 },
+                Step::JurorRestarts(restarted),
+                Step::AskPromise(one),
+                Step::AskPromise(other),
+                Step::Live { times: after, tenths: 5 },
+            ]
+        });
+    let fillers = prop::collection::vec(prop::collection::vec(step(), 0..3), 7);
+    let plotted = (prop::collection::vec(step(), 0..10), plot, fillers).prop_map(|(mut history, plot, fillers)| {
+        for (step, filler) in plot.into_iter().zip(fillers) {
+            history.push(step);
+            history.extend(filler);
+        }
+        history
+    });
+    prop_oneof![prop::collection::vec(step(), 5..60), plotted]
 }
 
 enum Open {
@@ -88,7 +114,7 @@ struct Stored {
 
 struct Intent {
     at: Mono,
-    intent: FenceIntent,
+    copy: FenceIntent,
     promised: BTreeMap<String, (Mono, Option<Mono>)>,
 }
 
@@ -304,12 +330,12 @@ impl World {
         };
         stored.view.intent = Some(intent.clone());
         stored.version += 1;
-        self.intent = Some(Intent { at: self.now, intent, promised: BTreeMap::new() });
+        self.intent = Some(Intent { at: self.now, copy: intent, promised: BTreeMap::new() });
     }
 
     /// Steps 4 and 5.
     fn ask_promise(&mut self, index: usize) {
-        let Some(Intent { at, intent, promised }) = &mut self.intent else { return };
+        let Some(Intent { at, copy: intent, promised }) = &mut self.intent else { return };
         let node = format!("n{}", index + 1);
         if !intent.terms.jury.contains(&node) || self.deadline.is_some() {
             return;
@@ -328,11 +354,11 @@ impl World {
         }
     }
 
-    fn run(&mut self, step: Step) {
-        match step {
+    fn run(&mut self, step: &Step) {
+        match *step {
             Step::Live { times, tenths } => {
                 for _ in 0..times {
-                    self.run(Step::Pass(tenths.into()));
+                    self.run(&Step::Pass(tenths.into()));
                     for open in std::mem::take(&mut self.open) {
                         self.deliver(open, false);
                     }
@@ -393,10 +419,10 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     #[test]
-    fn no_history_keeps_a_boot_alive_beyond_its_proof(history in steps()) {
+    fn no_history_keeps_a_boot_alive_beyond_its_proof(history in history()) {
         let mut world = World::new();
-        world.run(Step::Live { times: 8, tenths: 5 });
-        for step in history {
+        world.run(&Step::Live { times: 8, tenths: 5 });
+        for step in &history {
             world.run(step);
         }
     }
@@ -406,17 +432,17 @@ proptest! {
 fn the_sampled_world_reaches_what_it_is_meant_to_test() {
     // Given a node that claims, and an API that fails for everybody,
     let mut world = World::new();
-    world.run(Step::Live { times: 8, tenths: 5 });
+    world.run(&Step::Live { times: 8, tenths: 5 });
     assert!(world.agent.confirmed().unwrap().terms.claims.self_fences);
-    world.run(Step::Api(false));
-    world.run(Step::Live { times: 250, tenths: 5 });
+    world.run(&Step::Api(false));
+    world.run(&Step::Live { times: 250, tenths: 5 });
     assert!(!world.ended, "an outage reboots nobody");
     // when it returns and the controller fences the node, then a majority of promises gives a deadline, and the node ends.
-    world.run(Step::Api(true));
-    world.run(Step::Intend);
-    world.run(Step::AskPromise(0));
-    world.run(Step::AskPromise(1));
+    world.run(&Step::Api(true));
+    world.run(&Step::Intend);
+    world.run(&Step::AskPromise(0));
+    world.run(&Step::AskPromise(1));
     assert!(world.deadline.is_some());
-    world.run(Step::Live { times: 40, tenths: 5 });
+    world.run(&Step::Live { times: 40, tenths: 5 });
     assert!(world.ended);
 }
