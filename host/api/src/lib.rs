@@ -3,6 +3,8 @@
 //! Knows nobody else in the workspace. One module per kind; [`keys`] and [`reasons`] hold the words on the wire,
 //! [`duration`] Go's durations, [`all_crds`] every definition.
 
+#![allow(clippy::doc_markdown, reason = "comments on fields become descriptions in the CRDs, which are plain text")]
+
 pub mod certificate;
 pub mod common;
 mod crds;

@@ -48,6 +48,10 @@ pub struct Progress {
     /// The proof that the old boot has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<FencingCertificate>,
+    /// UIDs of fence intents whose boot showed life after its end: nothing is released for them by force, ever.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub contradicted: Vec<String>,
     /// Fuel that the latest call of the remediator used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fuel: Option<i64>,

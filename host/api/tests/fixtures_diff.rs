@@ -1,6 +1,8 @@
 //! Our definitions against the stock ones, field by field. Every difference is intended and has its reason here; a
 //! difference that is not listed fails, and so does a listed one that no longer exists.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests outside test functions")]
+
 mod fixtures;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,13 @@
 //! The CEL rules, evaluated as the API server does: what is accepted, and what is refused with which words.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "helpers of tests outside test functions"
+)]
+
 mod fixtures;
 
 use kube::core::cel::{ValidationErrors, Validator, compile_schema};

@@ -31,6 +31,8 @@ type Standing = BTreeMap<String, (Kind, &'static str, String)>;
 
 /// What stands for whether the policy is acted on.
 const PHASE: &str = "phase";
+/// What stands for the latest failure.
+const FAILURE: &str = "failure";
 
 /// Writes events. One that cannot be written is logged and never stops the work.
 pub(super) struct Reporter {
@@ -83,7 +85,11 @@ impl Reporter {
         let reported = status::disabled_reason(policy.0.as_ref().ok().and_then(|policy| policy.status.as_ref()));
         let news: Vec<_> = {
             let mut all = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = all.insert(name, current.clone()).unwrap_or_default();
+            let mut before = all.insert(name.clone(), current.clone()).unwrap_or_default();
+            // A failure stands until a pass succeeds.
+            if let Some(failure) = before.remove(FAILURE) {
+                all.entry(name).or_default().insert(FAILURE.to_owned(), failure);
+            }
             let is_news = |about: &str, now: &str| match before.get(about) {
                 Some(then) => then.1 != now,
                 // Before a restart it was reported if the status says so.
@@ -107,10 +113,17 @@ impl Reporter {
         let is_news = {
             let mut all = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
             let now = (Kind::Warning, event::FAILED, message.to_owned());
-            all.entry(name).or_default().insert("failure".to_owned(), now.clone()) != Some(now)
+            all.entry(name).or_default().insert(FAILURE.to_owned(), now.clone()) != Some(now)
         };
         if is_news {
             self.happened(policy, Kind::Warning, event::FAILED, message).await;
+        }
+    }
+
+    /// A pass succeeded: the next failure is news again.
+    pub fn succeeded(&self, policy: &str) {
+        if let Some(standing) = self.standing.lock().unwrap_or_else(PoisonError::into_inner).get_mut(policy) {
+            standing.remove(FAILURE);
         }
     }
 

@@ -91,7 +91,7 @@ pub(super) async fn write(
     let name = policy.metadata.name.as_deref().unwrap_or_default();
     let body = json!({
         "metadata": { "resourceVersion": policy.metadata.resource_version },
-        "status": merge_patch(before, after),
+        "status": merge_patch(&before, after),
     });
     Api::<NodeHealthCheck>::all(client.clone())
         .patch_status(name, &PatchParams::default(), &Patch::Merge(body))
@@ -108,7 +108,7 @@ fn encoded(status: &NodeHealthCheckStatus) -> Map<String, Value> {
     }
 }
 
-fn merge_patch(before: Map<String, Value>, after: Map<String, Value>) -> Value {
+fn merge_patch(before: &Map<String, Value>, after: Map<String, Value>) -> Value {
     let mut patch = Map::new();
     for key in before.keys().filter(|key| !after.contains_key(*key)) {
         patch.insert(key.clone(), Value::Null);
@@ -175,7 +175,7 @@ mod tests {
     fn what_is_gone_is_removed_by_the_patch() {
         let map = |value: Value| value.as_object().unwrap().clone();
         let patch = merge_patch(
-            map(json!({ "phase": "Remediating", "unhealthyNodes": [1], "observedNodes": 3 })),
+            &map(json!({ "phase": "Remediating", "unhealthyNodes": [1], "observedNodes": 3 })),
             map(json!({ "phase": "Enabled", "observedNodes": 3 })),
         );
         assert_eq!(patch, json!({ "phase": "Enabled", "unhealthyNodes": null }));

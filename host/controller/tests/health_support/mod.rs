@@ -1,5 +1,14 @@
 //! A cluster in this process with foreign remediation kinds, plain nodes and a running detector.
 
+#![allow(missing_docs, reason = "a helper of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "a helper of tests: failing is how it reports"
+)]
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};

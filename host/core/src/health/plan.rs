@@ -1,7 +1,6 @@
 //! From verdicts and running remediations to what is done next, with a reason for everything that is not done.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +13,9 @@ use super::threshold::{ThresholdError, needed_healthy};
 use super::view::{NodeView, ObjectKey, Policy, RemediationView};
 
 mod record;
+mod skip;
+
+pub use skip::{Skip, SkipReason};
 
 /// Everything a plan depends on.
 #[derive(Debug, Clone, Copy)]
@@ -86,63 +88,6 @@ pub enum Action {
         /// The node.
         node: String,
     },
-}
-
-/// Why nothing is started for an unhealthy node.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SkipReason {
-    /// The policy is not acted on.
-    Disabled(String),
-    /// The user paused it.
-    Paused(Vec<String>),
-    /// Too few nodes are healthy.
-    BelowThreshold {
-        /// Healthy nodes.
-        healthy: usize,
-        /// Healthy nodes needed.
-        needed: usize,
-        /// Selected nodes.
-        observed: usize,
-    },
-    /// The node carries the exclude label.
-    Excluded,
-    /// Another control-plane node is being remediated.
-    ControlPlaneBusy(String),
-    /// Somebody else made a remediation for the node from the same template.
-    Foreign(String),
-    /// The remediation is being deleted and still cleans up.
-    Terminating(String),
-    /// Every template was tried.
-    NoTemplateLeft,
-}
-
-impl fmt::Display for SkipReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Disabled(why) => write!(f, "the policy is disabled: {why}"),
-            Self::Paused(requests) => write!(f, "the policy is paused by pauseRequests: {}", requests.join(", ")),
-            Self::BelowThreshold { healthy, needed, observed } => write!(
-                f,
-                "only {healthy} of {observed} selected nodes are healthy, but at least {needed} must be before a new remediation starts"
-            ),
-            Self::Excluded => write!(f, "the node carries label {}=true", palisade_api::keys::remediation::EXCLUDE),
-            Self::ControlPlaneBusy(other) => {
-                write!(f, "control-plane node {other} is being remediated, and only one at a time may be")
-            }
-            Self::Foreign(what) => write!(f, "{what} is for this node and belongs to somebody else"),
-            Self::Terminating(what) => write!(f, "{what} is being deleted; a new one is made when it is gone"),
-            Self::NoTemplateLeft => f.write_str("every template was tried"),
-        }
-    }
-}
-
-/// An unhealthy node for which nothing new is started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Skip {
-    /// The node.
-    pub node: String,
-    /// Why.
-    pub reason: SkipReason,
 }
 
 /// What to do and what to report.
@@ -341,12 +286,11 @@ impl Planner<'_> {
             return true;
         }
         if !node.confirmed_healthy && delay.as_nanos() > 0 {
-            let left = match remediation.healthy_since {
-                Some(since) => remaining(since, delay.to_std(), self.outlook.now),
-                None => {
-                    self.plan.actions.push(Action::StartHealthyDelay { remediation: key.clone() });
-                    Some(delay.to_std())
-                }
+            let left = if let Some(since) = remediation.healthy_since {
+                remaining(since, delay.to_std(), self.outlook.now)
+            } else {
+                self.plan.actions.push(Action::StartHealthyDelay { remediation: key.clone() });
+                Some(delay.to_std())
             };
             if let Some(left) = left {
                 self.again_in(left);

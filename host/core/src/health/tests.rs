@@ -167,6 +167,7 @@ fn skipped(plan: &Plan) -> Vec<(&str, &SkipReason)> {
     plan.skips.iter().map(|skip| (skip.node.as_str(), &skip.reason)).collect()
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "compared with optional durations")]
 fn seconds(seconds: u64) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
