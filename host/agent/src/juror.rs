@@ -105,7 +105,8 @@ impl JurorService {
     }
 }
 
-/// Exactly what the subject signed; nothing of ours.
+/// Exactly what the subject signed; nothing of ours. Above all not `spec.renewTime`: it says when the *agent* wrote, and
+/// a relaying peer's clock would make a silent agent look alive.
 fn relayed(signed: &SignedRecord) -> LeaseChange {
     let ask = &signed.ask;
     LeaseChange {
@@ -115,8 +116,21 @@ fn relayed(signed: &SignedRecord) -> LeaseChange {
             (CERTIFICATE.to_owned(), Some(ask.certificate.clone())),
         ]
         .into(),
-        seconds: Some(lease_seconds(signed.record.terms.time_to_live())),
+        seconds: None,
         zone: None,
+    }
+}
+
+/// Reads the leases of all nodes that promises were given for, so that a promise ends soon after its intent did. Without
+/// promises it asks nobody anything.
+pub async fn look_after_promises(shared: &Shared, api: &dyn Api, clock: &dyn Clock, limit: Duration) {
+    let nodes = shared.juror().promised_nodes();
+    for node in nodes {
+        let begun = clock.now();
+        let Ok(Ok(lease)) = tokio::time::timeout(limit, api.read(&node)).await else { continue };
+        // A lease that cannot be read is not known to carry no intent: the promise stands.
+        let Ok(view) = lease.as_ref().map(crate::api::StoredLease::view).transpose() else { continue };
+        shared.juror().saw(&node, begun, view.as_ref());
     }
 }
 
@@ -182,3 +196,6 @@ impl AgentHandler for JurorService {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{Input, Node};
+use crate::juror::look_after_promises;
 
 /// First pause between two looks at the other agents' leases; it doubles while nothing changes.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
@@ -40,7 +41,21 @@ impl Node {
     pub(super) fn spawn_background(&mut self) -> Writer {
         self.spawn_watch();
         self.spawn_look_around();
+        self.spawn_look_after_promises();
         self.spawn_writer()
+    }
+
+    /// Promises of this process's juror end with their intents, also when no node asks it anything.
+    fn spawn_look_after_promises(&mut self) {
+        let (api, clock) = (Arc::clone(&self.parts.api), Arc::clone(&self.parts.clock));
+        let shared = Arc::clone(&self.parts.shared);
+        let tuning = self.timing.tuning;
+        self.tasks.spawn(async move {
+            loop {
+                tokio::time::sleep(tuning.api_check_interval).await;
+                look_after_promises(&shared, api.as_ref(), clock.as_ref(), tuning.api_server_timeout).await;
+            }
+        });
     }
 
     fn spawn_writer(&mut self) -> Writer {

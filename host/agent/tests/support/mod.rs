@@ -36,7 +36,7 @@ pub use machine::TestMachine;
 /// Virtual time moves in steps of this length.
 const STEP: Duration = Duration::from_millis(100);
 /// Real time that one step may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub fn settings() -> Settings {
     Settings {
@@ -179,8 +179,8 @@ impl Cluster {
 
     pub async fn started() -> Self {
         tokio::time::pause();
-        let (hold, held) = std::sync::mpsc::channel::<()>();
-        tokio::task::spawn_blocking(move || held.recv());
+        let (hold, released) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || released.recv());
         let authority = Authority::create().unwrap();
         let busy = Busy::default();
         let mut cluster = Self {
