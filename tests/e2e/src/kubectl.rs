@@ -123,8 +123,10 @@ async fn apply_samples(suite: &Suite, fixtures: &Path) -> Result<(), String> {
     for sample in &samples {
         let text = std::fs::read_to_string(sample).map_err(|error| format!("{}: {error}", sample.display()))?;
         for namespace in text.lines().filter_map(|line| line.trim().strip_prefix("namespace: ")) {
-            // It may be there already.
-            let _ = suite.kubectl(&["create", "namespace", namespace.trim()]).await;
+            match suite.kubectl(&["create", "namespace", namespace.trim()]).await {
+                Err(said) if !said.contains("AlreadyExists") => return Err(said),
+                _ => {}
+            }
         }
         suite.kubectl(&["apply", "-f", &sample.display().to_string()]).await?;
     }

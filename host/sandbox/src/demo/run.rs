@@ -284,6 +284,8 @@ impl Running {
             nothing_left(&left)
         };
         self.wait("the cluster is not as before", RECOVERY_LIMIT, well).await?;
+        // What changed last is told before the end is.
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let now = self.timeline.seconds();
         self.shared.write(|world| {
             for node in &self.hit {

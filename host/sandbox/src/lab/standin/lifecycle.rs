@@ -36,20 +36,28 @@ pub async fn run(client: Client, grace: Duration) {
 async fn pass(client: &Client, grace: Duration, seen: &mut BTreeMap<String, Seen>) -> kube::Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
     let leases: Api<Lease> = Api::namespaced(client.clone(), "kube-node-lease");
+    let all = nodes.list(&ListParams::default()).await?.items;
+    // Either sign of life counts: the lease, or a status.
+    let heartbeat = |name: &str| {
+        let node = all.iter().find(|node| node.name_any() == name)?;
+        let conditions = node.status.as_ref()?.conditions.as_ref()?;
+        conditions.iter().find(|condition| condition.type_ == "Ready")?.last_heartbeat_time.clone()
+    };
     for lease in leases.list(&ListParams::default()).await?.items {
-        let renewal = format!("{:?}", lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref()));
+        let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
+        let renewal = format!("{renewed:?} {:?}", heartbeat(&lease.name_any()));
         let entry = seen.entry(lease.name_any()).or_default();
         if entry.renewal != renewal {
             *entry = Seen { renewal, at: Some(Instant::now()) };
         }
     }
-    for node in nodes.list(&ListParams::default()).await?.items {
+    for node in &all {
         let name = node.name_any();
         let silent = seen.entry(name).or_default().at.get_or_insert_with(Instant::now).elapsed() > grace;
         if silent {
-            make_unknown(&nodes, &node).await?;
+            make_unknown(&nodes, node).await?;
         }
-        set_taints(&nodes, &node, silent).await?;
+        set_taints(&nodes, node, silent).await?;
     }
     Ok(())
 }
