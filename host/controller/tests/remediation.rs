@@ -257,3 +257,29 @@ async fn a_node_without_agent_is_not_touched() {
     assert_eq!(world.taints().await, Vec::<String>::new());
     assert!(!world.is_terminating("db-0").await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_of_life_after_the_deadline_withdraws_everything_also_over_a_restart() {
+    let mut world = World::start().await;
+    world.agents.willing.store(false, Ordering::SeqCst);
+    world.pod("web", Some("ReplicaSet")).await;
+    world.silence().await;
+    world.remediate("r1", "ResourceDeletion").await;
+    world.reaches("r1", Stage::Intended).await;
+    // Given that D is past, when the old boot's kubelet is heard again, and only then the jury promises,
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    world.patch_ready(VICTIM, "Unknown", Some("b1")).await;
+    world.agents.willing.store(true, Ordering::SeqCst);
+    // then nothing is released,
+    world.reaches("r1", Stage::Contradicted).await;
+    let untouched = || async { world.has_pod("web").await };
+    stays("nothing is released", Duration::from_secs(2), untouched).await;
+    // nor by a controller that did not hear it itself,
+    world.restart_controller().await;
+    stays("nothing is released after a restart", Duration::from_secs(6), || async { world.has_pod("web").await }).await;
+    assert!(!world.stages("r1").await.contains(&Stage::Released));
+    // until the node names another boot, which ends the remediation without force.
+    world.boot("b2").await;
+    world.completes("r1").await;
+    assert!(world.has_pod("web").await);
+}

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use palisade_core::fencing::proof::Grade;
+use palisade_core::fencing::proof::{Grade, Proof};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -84,6 +84,14 @@ impl Fences {
         let session = sessions.get(uid)?;
         let state = session.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Some(state)
+    }
+
+    /// Whether the session still holds this very proof, at this moment.
+    pub fn holds(&self, uid: &str, proof: &Proof) -> bool {
+        let sessions = self.lock();
+        let Some(session) = sessions.get(uid) else { return false };
+        let state = session.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.usable_proof() == Some(proof)
     }
 
     /// Something about a node changed: its sessions read again.

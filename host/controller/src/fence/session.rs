@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use palisade_api::Stage;
 use palisade_core::fencing::proof::{Proof, ProofKind};
 use palisade_core::fencing::prover::{Effect, Event, JurorAnswer, Prover, Settings};
@@ -38,6 +39,8 @@ struct Session {
     /// Since when the proof is P1 and the new boot is awaited.
     boot_changed: Option<Mono>,
     last: Option<Read>,
+    /// When the last marks were stored.
+    marked_at: Option<Time>,
 }
 
 /// Runs until the task is dropped.
@@ -57,6 +60,7 @@ pub(super) async fn run(context: Arc<Context>, wanted: Wanted, published: Arc<Mu
         calls: JoinSet::new(),
         boot_changed: None,
         last: None,
+        marked_at: None,
     };
     session.feed(Event::Tick);
     loop {
@@ -115,9 +119,9 @@ impl Session {
                 }
                 Effect::AskPromises { intent_uid, boot, jurors } => self.ask(&intent_uid, &boot, jurors),
                 Effect::Proven(proof) => self.proven(&proof),
-                Effect::Contradiction { what } => {
-                    let about = self.state.intent_uid.clone().unwrap_or_default();
-                    self.happened(Stage::Contradicted, &about, format!("{what} (intent {about})"));
+                Effect::Contradiction { intent_uid, what } => {
+                    self.happened(Stage::Contradicted, &intent_uid, format!("intent {intent_uid}: {what}"));
+                    self.state.intent_uid = Some(intent_uid);
                 }
                 Effect::Wait { until } => self.until = until,
             }
@@ -131,6 +135,7 @@ impl Session {
         match mark::mark(&self.context.client, &node).await {
             Ok(marked) => {
                 self.state.marked = marked;
+                self.marked_at = Some(clock::wall());
                 self.state.tainted = true;
                 self.state.stage = self.state.stage.max(FenceStage::Marked);
                 self.feed(Event::Marked);
@@ -222,7 +227,7 @@ impl Session {
             );
             self.boot_changed = None;
             self.state = FenceState { happened: std::mem::take(&mut self.state.happened), ..FenceState::default() };
-            self.prover = Prover::new(settings(&self.wanted), clock::now());
+            self.prover = Prover::after(settings(&self.wanted), proof.boot, clock::now());
             self.feed(Event::Tick);
         }
     }
@@ -234,7 +239,8 @@ impl Session {
             let marked: Vec<String> =
                 self.state.marked.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
             let pods = if marked.is_empty() { "no pods of the first class".to_owned() } else { marked.join(", ") };
-            self.happened(Stage::Marked, &format!("boot {boot}"), format!("boot {boot}: own taint, {pods}"));
+            let at = self.marked_at.clone().unwrap_or_else(clock::wall);
+            self.happened_at(at, Stage::Marked, &format!("boot {boot}"), format!("boot {boot}: own taint, {pods}"));
             self.happened(
                 Stage::Intended,
                 &intent.uid,
@@ -276,8 +282,12 @@ impl Session {
     }
 
     fn happened(&mut self, stage: Stage, about: &str, detail: String) {
+        self.happened_at(clock::wall(), stage, about, detail);
+    }
+
+    fn happened_at(&mut self, at: Time, stage: Stage, about: &str, detail: String) {
         if !self.state.happened.iter().any(|known| known.stage == stage && known.about == about) {
-            self.state.happened.push(Happened { stage, at: clock::wall(), about: about.to_owned(), detail });
+            self.state.happened.push(Happened { stage, at, about: about.to_owned(), detail });
         }
     }
 

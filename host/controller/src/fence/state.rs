@@ -41,6 +41,24 @@ pub struct FenceState {
     pub happened: Vec<Happened>,
 }
 
+impl FenceState {
+    /// The proof, if it may be used now.
+    pub fn usable_proof(&self) -> Option<&Proof> {
+        self.proof.as_ref().filter(|_| self.usable && self.contradiction.is_none())
+    }
+
+    /// Withdraws what may be used by force, because the boot was seen alive. That it was followed by another boot
+    /// stays true.
+    pub fn contradict(&mut self, what: &str) {
+        if self.proof.as_ref().is_some_and(|proof| !proof.kind.forces()) {
+            return;
+        }
+        self.contradiction.get_or_insert_with(|| what.to_owned());
+        self.stage = FenceStage::Contradicted;
+        self.usable = false;
+    }
+}
+
 /// A step that was reached.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Happened {

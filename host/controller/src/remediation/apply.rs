@@ -4,9 +4,10 @@
 //! of the client used here.
 
 use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
 use palisade_api::Stage;
 use palisade_api::reasons::event;
-use palisade_core::fencing::proof::Grade;
+use palisade_core::fencing::proof::{Grade, Proof};
 use palisade_runtime::{Effect, OwnTaintEffect, ReleaseMethod, Restoration, StagedEffect};
 
 use super::kind::Remediation;
@@ -18,7 +19,7 @@ use crate::events::Kind;
 use crate::fence::{FenceState, Wanted};
 use crate::taints;
 use crate::workloads::inventory;
-use crate::workloads::release::{self, Released};
+use crate::workloads::release::{self, Guard, Released};
 
 /// How far the effects of a call came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,18 +161,20 @@ impl<K: Remediation> Pass<K> {
 
     async fn release(&mut self, named: &str, how: ReleaseMethod, fence: Option<&FenceState>) -> Result<bool, Error> {
         // The state of this very moment, not of the beginning of the pass.
-        let Some(fence) = self.context.fences.state(&self.target.uid).filter(|_| fence.is_some()) else {
-            return Ok(false);
-        };
-        let Some(proof) = fence.proof.as_ref().filter(|_| fence.usable && fence.contradiction.is_none()) else {
-            return Ok(false);
-        };
+        let Some(fence) = self.fence().filter(|_| fence.is_some()) else { return Ok(false) };
+        let Some(proof) = fence.usable_proof() else { return Ok(false) };
         if snapshot::claim(&self.target.uid, proof).id().as_str() != named || proof.grade < self.require() {
             return Ok(false);
         }
+        if let Some(why) = self.withdrawn(proof).await? {
+            tracing::warn!(node = self.target.node, why, "nothing is released");
+            return Ok(false);
+        }
         let marked = inventory::uids(&fence.marked);
-        let (client, namespace) = (&self.context.client, &self.context.options.namespace);
-        match release::release(client, namespace, proof, &marked, how).await? {
+        let (context, uid) = (self.context.clone(), self.target.uid.clone());
+        let live = || context.fences.holds(&uid, proof);
+        let guard = Guard::new(&context.client, &context.options.namespace, proof, live);
+        match release::release(guard, &marked, how).await? {
             Released::Stopped(why) => {
                 tracing::warn!(node = self.target.node, why, "release stopped");
                 self.context.fences.wake(&self.target.node);
@@ -185,15 +188,39 @@ impl<K: Remediation> Pass<K> {
                     }
                     status::own_taint(self.progress(), taint);
                 }
-                let detail = if proof.kind.forces() {
-                    format!("{how:?} for intent {}: {pods} pods, {attachments} volume attachments", proof.intent_uid)
-                } else {
-                    format!("nothing is forced for intent {}: the new boot confirms the marked pods", proof.intent_uid)
+                let intent = &proof.intent_uid;
+                let detail = match how {
+                    _ if !proof.kind.forces() => {
+                        format!("nothing is forced for intent {intent}: the new boot confirms the marked pods")
+                    }
+                    ReleaseMethod::ResourceDeletion => {
+                        format!("for intent {intent}: {pods} pods and {attachments} volume attachments deleted")
+                    }
+                    ReleaseMethod::OutOfServiceTaint => {
+                        format!("for intent {intent}: out-of-service taint set, Kubernetes frees pods and volumes")
+                    }
                 };
                 status::happened(self.progress(), Stage::Released, &clock::wall(), &proof.intent_uid, &detail);
                 Ok(true)
             }
         }
+    }
+
+    /// Why nothing may be released by this proof, by what the API has of this remediation now: another controller may
+    /// have seen what this one has not.
+    async fn withdrawn(&self, proof: &Proof) -> Result<Option<String>, Error> {
+        let current = self.api().get_opt(&self.target.name).await?;
+        let Some(current) = current.filter(|current| current.uid().as_ref() == Some(&self.target.uid)) else {
+            return Ok(Some("the remediation is gone".to_owned()));
+        };
+        let progress = current.status().palisade.unwrap_or_default();
+        Ok(if current.deleting() {
+            Some("the remediation is being deleted".to_owned())
+        } else if proof.kind.forces() && status::contradicted(&progress, &proof.intent_uid) {
+            Some(format!("the boot of intent {} gave a sign of life after its end", proof.intent_uid))
+        } else {
+            None
+        })
     }
 
     fn require(&self) -> Grade {

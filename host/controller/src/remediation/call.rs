@@ -29,9 +29,13 @@ const RELEASE_PAUSE: Duration = Duration::from_secs(1);
 /// Pause before a component that cannot be used is tried again.
 const UNSERVED_PAUSE: Duration = Duration::from_secs(10);
 
+/// Condition: the boot gave a sign of life after its end was proven.
+const CONTRADICTED: &str = "Contradicted";
+
 impl<K: Remediation> Pass<K> {
     /// Does what is due for a remediation that is under way.
     pub(super) async fn call(&mut self, node: &Node) -> Result<Action, Error> {
+        self.note_contradiction().await?;
         let served = match modules::serve(&self.context, K::KIND, &self.object.choice()).await {
             Ok(served) => served,
             Err(why) => return self.unserved(&why.to_string()).await,
@@ -47,6 +51,7 @@ impl<K: Remediation> Pass<K> {
         self.apply_pending(node).await?;
 
         let fence = self.fence_state().await;
+        self.note_contradiction().await?;
         let proof = self.proof(fence.as_ref());
         let report = self.invoke(&served, node, fence.as_ref(), proof.as_ref()).await?;
         self.progress().fuel = i64::try_from(report.fuel).ok();
@@ -136,18 +141,7 @@ impl<K: Remediation> Pass<K> {
     }
 
     async fn fence_state(&mut self) -> Option<FenceState> {
-        let mut fence = self.context.fences.state(&self.target.uid)?;
-        let progress = self.progress();
-        // A contradiction outlives a restart: nothing more is released for that intent, unless the boot has changed.
-        let told = progress.timeline.iter().rev().find(|entry| entry.stage == Stage::Contradicted);
-        if let (Some(told), Some(intent)) = (told, &fence.intent_uid)
-            && told.detail.as_deref().unwrap_or_default().contains(intent.as_str())
-            && fence.proof.as_ref().is_none_or(|proof| proof.kind.forces())
-        {
-            fence.contradiction.get_or_insert_with(|| told.detail.clone().unwrap_or_default());
-            fence.stage = palisade_runtime::FenceStage::Contradicted;
-            fence.usable = false;
-        }
+        let fence = self.fence()?;
         let new_taint =
             fence.tainted && !self.progress().owned.taints.contains(&crate::taints::text(&crate::taints::own()));
         let new_deadline = self.status.time_assumed_rebooted.is_none();
@@ -161,15 +155,42 @@ impl<K: Remediation> Pass<K> {
             let message = format!("the boot has ended at {} at the latest", time.0);
             self.event(Kind::Normal, "UpdateTimeAssumedRebooted", &message).await;
         }
-        if let Some(what) = &fence.contradiction {
-            self.event(Kind::Warning, event::FAILED, &format!("CONTRADICTION, nothing more is released: {what}")).await;
+        Some(fence)
+    }
+
+    /// The session's state of this moment. A contradiction outlives the process that saw it: nothing more is released
+    /// by force for that intent.
+    pub(super) fn fence(&self) -> Option<FenceState> {
+        let mut fence = self.context.fences.state(&self.target.uid)?;
+        let progress = self.status.palisade.as_ref();
+        if let (Some(progress), Some(intent)) = (progress, &fence.intent_uid)
+            && status::contradicted(progress, intent)
+        {
+            fence.contradict("the boot gave a sign of life after its end");
         }
         Some(fence)
     }
 
+    /// Stores a contradiction before anything else is done: the next process must know of it.
+    pub(super) async fn note_contradiction(&mut self) -> Result<(), Error> {
+        let Some(fence) = self.fence() else { return Ok(()) };
+        let (Some(what), Some(intent)) = (&fence.contradiction, &fence.intent_uid) else { return Ok(()) };
+        if !status::contradict(self.progress(), intent) {
+            return Ok(());
+        }
+        for step in fence.happened.iter().filter(|step| step.stage == Stage::Contradicted) {
+            status::happened(self.progress(), step.stage, &step.at, &step.about, &step.detail);
+        }
+        let message = format!("CONTRADICTION, nothing more is released: {what}");
+        status::set(&mut self.status.conditions, CONTRADICTED, "True", "SignOfLife", &message);
+        self.save().await?;
+        tracing::error!(node = self.target.node, intent, what, "contradiction");
+        self.event(Kind::Warning, event::FAILED, &message).await;
+        Ok(())
+    }
+
     fn proof(&self, fence: Option<&FenceState>) -> Option<Proof> {
-        let fence = fence.filter(|fence| fence.usable && fence.contradiction.is_none())?;
-        let proof = fence.proof.as_ref()?;
+        let proof = fence?.usable_proof()?;
         self.context.authority.mint(snapshot::claim(&self.target.uid, proof))
     }
 

@@ -101,6 +101,24 @@ pub fn happened(progress: &mut Progress, stage: Stage, at: &Time, about: &str, d
     }
 }
 
+/// Remembers that the boot was seen alive after its end; whether that is news. What is told about it may be cut or
+/// fall out of the timeline, this does not.
+pub fn contradict(progress: &mut Progress, intent: &str) -> bool {
+    let news = !contradicted(progress, intent);
+    if news {
+        progress.contradicted.push(intent.to_owned());
+        if progress.certificate.as_ref().is_some_and(|known| known.intent_uid.as_deref() == Some(intent)) {
+            progress.certificate = None;
+        }
+    }
+    news
+}
+
+/// Whether the boot of this intent was seen alive after its end.
+pub fn contradicted(progress: &Progress, intent: &str) -> bool {
+    progress.contradicted.iter().any(|known| known == intent)
+}
+
 /// Takes over what a fencing session published.
 pub fn take_over(status: &mut Status, fence: &FenceState, observer: &str) {
     let progress = status.palisade.get_or_insert_default();
@@ -118,8 +136,9 @@ pub fn take_over(status: &mut Status, fence: &FenceState, observer: &str) {
         // Computed anew from another clock in every pass: it moves only if it really did.
         deadline: settle(before, deadline.clone()),
     });
-    progress.owned.marked_pods.clone_from(&fence.marked);
+    // Before this session has marked, what an earlier one marked still counts.
     if fence.tainted {
+        progress.owned.marked_pods.clone_from(&fence.marked);
         own_taint(progress, &crate::taints::text(&crate::taints::own()));
     }
     if fence.intent_uid.is_some() {
@@ -271,6 +290,30 @@ mod tests {
         let before = status.clone();
         take_over(&mut status, &state, "c1");
         assert_eq!(before, status);
+    }
+
+    #[test]
+    fn a_contradiction_is_remembered_by_its_intent_however_much_is_told_about_it() {
+        let mut progress = Progress::default();
+        assert!(contradict(&mut progress, "intent"));
+        for number in 0..TIMELINE {
+            happened(&mut progress, Stage::Intended, &clock::wall(), &format!("i{number}"), &format!("i{number}"));
+        }
+        assert!(contradicted(&progress, "intent") && !contradicted(&progress, "another"));
+        assert!(!contradict(&mut progress, "intent"), "told once");
+    }
+
+    #[test]
+    fn a_restart_does_not_forget_which_pods_were_marked() {
+        let mut status = Status::default();
+        let pod = palisade_api::progress::MarkedPod { namespace: "shop".into(), name: "db-0".into(), uid: "u".into() };
+        take_over(&mut status, &FenceState { tainted: true, marked: vec![pod.clone()], ..fence() }, "c1");
+        // The session of the next process has not marked anything yet.
+        take_over(&mut status, &FenceState::default(), "c2");
+        assert_eq!(status.palisade.clone().unwrap().owned.marked_pods, vec![pod]);
+        // Once it has, its word counts.
+        take_over(&mut status, &FenceState { tainted: true, ..fence() }, "c2");
+        assert_eq!(status.palisade.unwrap().owned.marked_pods, vec![]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Giving the workloads of a proven-dead boot free.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::storage::v1::VolumeAttachment;
@@ -8,16 +9,18 @@ use kube::api::{Api, DeleteParams, Preconditions};
 use kube::{Client, Resource, ResourceExt};
 use palisade_core::fencing::proof::Proof;
 use palisade_core::fencing::record::LeaseView;
+use palisade_core::time::Mono;
 use palisade_runtime::ReleaseMethod;
 
 use super::inventory;
+use crate::clock;
 use crate::error::Error;
 use crate::fence::lease;
 use crate::fence::read::{boot_of, is_ready};
 use crate::taints::{self, Edit};
 
-/// So many objects are deleted on the strength of one consistent read; then another one is made.
-const BATCH: usize = 50;
+/// So long a consistent read stands behind deletions; then another one is made.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// What a release came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,20 +38,57 @@ pub enum Released {
     Stopped(String),
 }
 
-/// Releases by the given method. Every decision rests on a consistent read made for it; every deletion names the UID of
-/// the object it means.
-pub async fn release(
-    client: &Client,
-    namespace: &str,
-    proof: &Proof,
+/// Stands before every object that a release takes away.
+pub struct Guard<'a, L> {
+    client: &'a Client,
+    namespace: &'a str,
+    proof: &'a Proof,
+    /// Whether the session still holds the proof.
+    live: L,
+    /// When the newest consistent read began.
+    checked: Option<Mono>,
+}
+
+impl<'a, L: Fn() -> bool> Guard<'a, L> {
+    /// For releases by one proof.
+    pub fn new(client: &'a Client, namespace: &'a str, proof: &'a Proof, live: L) -> Self {
+        Self { client, namespace, proof, live, checked: None }
+    }
+
+    /// Whether one more object may be taken away: nothing spoke against the proof so far, and the last consistent read
+    /// was made just now by our own clock, however long this process was held up.
+    async fn allows(&mut self) -> Result<Result<(), String>, Error> {
+        if !self.is_fresh() {
+            let begun = clock::now();
+            if let Err(why) = still_holds(self.client, self.namespace, self.proof).await? {
+                return Ok(Err(why));
+            }
+            self.checked = Some(begun);
+            if !self.is_fresh() {
+                return Ok(Err(format!("the consistent read took longer than {FRESH:?}; it is made again")));
+            }
+        }
+        Ok(if (self.live)() { Ok(()) } else { Err("the proof was withdrawn meanwhile".to_owned()) })
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.checked.is_some_and(|checked| clock::now().since(checked) <= FRESH)
+    }
+}
+
+/// Releases by the given method. Every decision rests on a consistent read made for it; every deletion names the UID and
+/// the version of the object it means.
+pub async fn release<L: Fn() -> bool>(
+    mut guard: Guard<'_, L>,
     marked: &BTreeSet<String>,
     how: ReleaseMethod,
 ) -> Result<Released, Error> {
+    let (client, proof) = (guard.client, guard.proof);
     if !proof.kind.forces() {
         // P1: that boot's kubelet confirms the marked pods.
         return Ok(Released::Done { pods: 0, attachments: 0, tainted: None });
     }
-    if let Err(why) = still_holds(client, namespace, proof).await? {
+    if let Err(why) = guard.allows().await? {
         return Ok(Released::Stopped(why));
     }
     let taint = match how {
@@ -65,53 +105,49 @@ pub async fn release(
     if how == ReleaseMethod::OutOfServiceTaint {
         return Ok(Released::Done { pods: 0, attachments: 0, tainted });
     }
-    delete_all(client, namespace, proof, marked, tainted).await
+    delete_all(guard, marked, tainted).await
 }
 
-async fn delete_all(
-    client: &Client,
-    namespace: &str,
-    proof: &Proof,
+async fn delete_all<L: Fn() -> bool>(
+    mut guard: Guard<'_, L>,
     marked: &BTreeSet<String>,
     tainted: Option<String>,
 ) -> Result<Released, Error> {
-    let left = inventory::read(client, &proof.node).await?;
-    let pods: Vec<&Pod> = left.to_release(marked, Some(ReleaseMethod::ResourceDeletion)).collect();
+    let client = guard.client;
+    let left = inventory::read(client, &guard.proof.node).await?;
+    // The list was read after the last check: check again, on what is true now.
+    guard.checked = None;
     let mut deleted = 0;
-    for batch in pods.chunks(BATCH) {
-        // The list above was read after the last check: check again, on what is true now.
-        if let Err(why) = still_holds(client, namespace, proof).await? {
+    for pod in left.to_release(marked, Some(ReleaseMethod::ResourceDeletion)) {
+        if let Err(why) = guard.allows().await? {
             return Ok(Released::Stopped(why));
         }
-        for pod in batch {
-            let api = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-            deleted += usize::from(delete::<Pod>(&api, &pod.name_any(), pod.uid(), Some(0)).await?);
-        }
+        let api = Api::<Pod>::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
+        deleted += usize::from(delete(&api, pod, Some(0)).await?);
     }
     let mut detached = 0;
     let api: Api<VolumeAttachment> = Api::all(client.clone());
-    for batch in left.attachments.chunks(BATCH) {
-        if let Err(why) = still_holds(client, namespace, proof).await? {
+    for attachment in left.attachments.iter().filter(|attachment| attachment.metadata.deletion_timestamp.is_none()) {
+        if let Err(why) = guard.allows().await? {
             return Ok(Released::Stopped(why));
         }
-        for attachment in batch.iter().filter(|attachment| attachment.metadata.deletion_timestamp.is_none()) {
-            detached += usize::from(delete(&api, &attachment.name_any(), attachment.uid(), None).await?);
-        }
+        detached += usize::from(delete(&api, attachment, None).await?);
     }
     Ok(Released::Done { pods: deleted, attachments: detached, tainted })
 }
 
-/// Deletes the very object that was read; another one of that name stays.
-async fn delete<K>(api: &Api<K>, name: &str, uid: Option<String>, grace: Option<u32>) -> Result<bool, Error>
+/// Deletes the very version that was read: another object of that name stays, and so does one that somebody has
+/// written since, as the kubelet of a new boot does with the pods it starts. What is left is seen in the next pass.
+async fn delete<K>(api: &Api<K>, object: &K, grace: Option<u32>) -> Result<bool, Error>
 where
     K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
     let params = DeleteParams {
         grace_period_seconds: grace,
-        preconditions: Some(Preconditions { uid, resource_version: None }),
+        preconditions: Some(Preconditions { uid: object.uid(), resource_version: object.resource_version() }),
         ..DeleteParams::default()
     };
-    match api.delete(name, &params).await {
+    match api.delete(&object.name_any(), &params).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
         Err(error) => Err(error.into()),
@@ -119,16 +155,16 @@ where
 }
 
 /// The consistent read made for a decision: the same lease still carries this very intent, and no other boot is named.
-pub async fn still_holds(client: &Client, namespace: &str, proof: &Proof) -> Result<Result<(), String>, Error> {
-    let Some(node) = Api::<Node>::all(client.clone()).get_opt(&proof.node).await? else {
+async fn still_holds(client: &Client, namespace: &str, proof: &Proof) -> Result<Result<(), String>, Error> {
+    let (nodes, leases) = (Api::<Node>::all(client.clone()), lease::api(client, namespace));
+    let (node, lease) = tokio::try_join!(nodes.get_opt(&proof.node), leases.get_opt(&proof.node))?;
+    let Some(node) = node else {
         return Ok(Err(format!("node {} does not exist any more", proof.node)));
     };
-    if let Some(boot) = boot_of(&node)
-        && boot != proof.boot
-    {
-        return Ok(Err(format!("node {} is back with boot {boot}: nothing is forced", proof.node)));
+    if let Err(why) = dead(&node, proof) {
+        return Ok(Err(why));
     }
-    let Some(lease) = lease::api(client, namespace).get_opt(&proof.node).await? else {
+    let Some(lease) = lease else {
         return Ok(Err(format!("the agent lease of {} does not exist any more", proof.node)));
     };
     if lease.uid().as_deref() != Some(proof.lease_uid.as_str()) {
@@ -166,30 +202,4 @@ fn dead(node: &Node, proof: &Proof) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn node(boot: &str, ready: &str) -> Node {
-        serde_json::from_value(json!({
-            "metadata": { "name": "n1" },
-            "status": {
-                "nodeInfo": { "architecture": "", "bootID": boot, "containerRuntimeVersion": "", "kernelVersion": "",
-                    "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "", "operatingSystem": "",
-                    "osImage": "", "systemUUID": "" },
-                "conditions": [{ "type": "Ready", "status": ready }]
-            }
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn line_16_a_node_wide_taint_needs_the_dead_boot_and_a_node_that_is_not_ready() {
-        let proof = crate::fence::testing::proof("n1", "b1");
-        assert!(dead(&node("b1", "Unknown"), &proof).is_ok());
-        assert!(dead(&node("b1", "False"), &proof).is_ok());
-        assert!(dead(&node("b1", "True"), &proof).is_err());
-        assert!(dead(&node("b2", "Unknown"), &proof).is_err());
-        assert!(dead(&node("", "Unknown"), &proof).is_err());
-    }
-}
+mod tests;

@@ -20,8 +20,8 @@ pub use event::{
 pub use promises::JurorAnswer;
 use promises::{Promises, jury, quorum};
 
-use super::proof::Proof;
-use super::record::FenceIntent;
+use super::proof::{Grade, Proof};
+use super::record::{BootId, FenceIntent};
 use crate::time::Mono;
 
 /// Pause before something that failed is tried again, and between consistent reads while nothing happens.
@@ -37,6 +37,8 @@ const SUSPICION_TEXT: &str = "the node to name its boot: its kubelet renewed its
 #[derive(Debug, Clone)]
 pub struct Prover {
     settings: Settings,
+    /// A boot whose end this remediation has proven before, and whose successor is to be fenced.
+    superseded: Option<BootId>,
     stage: Stage,
     /// When the last marks were stored: evidence from outside counts only after it.
     marked: Option<Mono>,
@@ -74,8 +76,7 @@ struct Fencing {
     /// When this controller knew the intent to be stored.
     intended: Mono,
     promises: Promises,
-    /// When the acknowledgement was first seen.
-    acknowledged: Option<Mono>,
+    acknowledged: Option<Acknowledged>,
     /// A round of promise requests is under way.
     asking: bool,
     ask_again: Mono,
@@ -85,6 +86,15 @@ struct Fencing {
     suspect: Option<Mono>,
     /// How much later than the agent the kubelet was heard last; both by their own machine's clock.
     kubelet_after_agent: Option<Duration>,
+}
+
+/// An acknowledgement of the intent. The device that ends the boot is the one its record names, or the intent's, should
+/// the agent have opened another one in between: the longer bound and the weaker grade of the two count.
+#[derive(Debug, Clone)]
+struct Acknowledged {
+    first_seen: Mono,
+    reset: Duration,
+    grade: Grade,
 }
 
 /// The newest sign of life, to tell a new one.
@@ -98,7 +108,12 @@ struct Baseline {
 impl Prover {
     /// Starts at step 1.
     pub fn new(settings: Settings, now: Mono) -> Self {
-        Self { settings, stage: Stage::Unmarked, marked: None, due: now, refusal: None }
+        Self { settings, superseded: None, stage: Stage::Unmarked, marked: None, due: now, refusal: None }
+    }
+
+    /// Starts at step 1 for the boot that followed `ended`: an own intent that still names `ended` makes room.
+    pub fn after(settings: Settings, ended: BootId, now: Mono) -> Self {
+        Self { superseded: Some(ended), ..Self::new(settings, now) }
     }
 
     /// Takes what happened, answers what to do. Every answer ends with [`Effect::Wait`].

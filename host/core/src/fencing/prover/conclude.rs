@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::intend::in_force;
 use super::life::{Life, Verdict, life, note_life};
 use super::promises::{jury, quorum};
-use super::{Beat, Effect, Fencing, LeaseRead, NodeRead, Prover, RETRY, Refusal, Snapshot, Stage};
+use super::{Acknowledged, Beat, Effect, Fencing, LeaseRead, NodeRead, Prover, RETRY, Refusal, Snapshot, Stage};
 use crate::fencing::proof::{Grade, Proof, ProofKind, grade_of};
 use crate::fencing::record::{BootId, FenceIntent, Terms};
 use crate::fencing::timing;
@@ -40,11 +41,7 @@ impl Prover {
             Verdict::Quiet => {}
         }
         note_life(&mut fencing, snapshot);
-        if lease.record.as_ref().is_some_and(|record| {
-            record.boot_id == fencing.intent.boot_id && record.acknowledged.as_ref() == Some(&fencing.intent.uid)
-        }) {
-            fencing.acknowledged.get_or_insert(lease.first_seen);
-        }
+        note_acknowledgement(&mut fencing, lease);
 
         let candidates = self.candidates(&fencing, snapshot, lease);
         self.explain_refusals(&fencing, &candidates);
@@ -103,11 +100,10 @@ impl Prover {
                 explanation: evidence.explanation.clone(),
             });
         }
-        if let Some(first_seen) = fencing.acknowledged {
-            let reset = terms.reset_bound();
+        if let Some(Acknowledged { first_seen, reset, grade }) = fencing.acknowledged {
             candidates.push(Candidate {
                 kind: ProofKind::AgentAcknowledged,
-                grade: grade_of(terms),
+                grade,
                 ready: first_seen + reset + timing::margin(reset),
                 new_boot: None,
                 explanation: format!(
@@ -323,8 +319,9 @@ impl Prover {
     }
 
     fn contradict(&mut self, fencing: Box<Fencing>, what: &str) -> Vec<Effect> {
+        let intent_uid = fencing.intent.uid.clone();
         self.stage = Stage::Contradicted { what: what.to_owned(), fencing };
-        vec![Effect::Contradiction { what: what.to_owned() }]
+        vec![Effect::Contradiction { intent_uid, what: what.to_owned() }]
     }
 }
 
@@ -338,6 +335,22 @@ fn carrying<'a>(fencing: &Fencing, snapshot: &'a Snapshot) -> Result<&'a LeaseRe
         return Err("the agent lease no longer carries this intent");
     }
     Ok(lease)
+}
+
+fn note_acknowledgement(fencing: &mut Fencing, lease: &LeaseRead) {
+    let Some(record) = lease.record.as_ref().filter(|record| {
+        record.boot_id == fencing.intent.boot_id && record.acknowledged.as_ref() == Some(&fencing.intent.uid)
+    }) else {
+        return;
+    };
+    let (intended, named) = (&fencing.intent.terms, in_force(record));
+    let acknowledged = fencing.acknowledged.get_or_insert(Acknowledged {
+        first_seen: lease.first_seen,
+        reset: intended.reset_bound(),
+        grade: grade_of(intended),
+    });
+    acknowledged.reset = acknowledged.reset.max(named.reset_bound());
+    acknowledged.grade = acknowledged.grade.min(grade_of(&named));
 }
 
 /// `D` itself.

@@ -192,6 +192,8 @@ pub enum Effect {
     Proven(Box<Proof>),
     /// The boot showed life after its end was proven: withdraw.
     Contradiction {
+        /// The intent under which it was fenced.
+        intent_uid: String,
         /// What was seen.
         what: String,
     },

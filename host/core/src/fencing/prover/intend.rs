@@ -5,7 +5,7 @@ use super::{
     Baseline, Beat, Effect, Fencing, Heartbeat, LeaseRead, NodeRead, Prover, RETRY, Snapshot, Stage, WriteIntent,
     WriteOutcome, ask,
 };
-use crate::fencing::record::{AgentRecord, BootId, FenceIntent};
+use crate::fencing::record::{AgentRecord, BootId, FenceIntent, Terms};
 use crate::time::Mono;
 
 /// A read that names a boot on both sides.
@@ -47,6 +47,10 @@ impl Prover {
                     now,
                 );
             }
+            if ours && self.superseded.as_ref() != Some(&intent.boot_id) {
+                // The same, once both sources caught up: what runs now is not what this remediation is about.
+                return self.boot_changed_before_attach(intent.clone(), node, lease, now);
+            }
             // Both sources name a later boot: the stored intent guards nothing any more and makes room.
         }
         if *node_boot != record.boot_id {
@@ -55,9 +59,7 @@ impl Prover {
                 now,
             );
         }
-        let mut terms = record.terms.clone();
-        // Nothing guards a disarmed node, whatever was claimed before.
-        terms.claims.self_fences &= !record.disarmed;
+        let terms = in_force(record);
         let intent = FenceIntent {
             uid: snapshot.fresh_uid.clone(),
             boot_id: record.boot_id.clone(),
@@ -173,6 +175,16 @@ impl Prover {
         self.due = now + RETRY;
         effects
     }
+}
+
+/// The terms of a record. Nothing guards a disarmed node, whatever was claimed before.
+pub(super) fn in_force(record: &AgentRecord) -> Terms {
+    let mut terms = record.terms.clone();
+    if record.disarmed {
+        terms.claims.self_fences = false;
+        terms.watchdog = None;
+    }
+    terms
 }
 
 fn beat(node: &NodeRead, which: impl FnOnce(&Heartbeat) -> Option<&Beat>) -> Option<String> {

@@ -243,3 +243,63 @@ fn a_write_with_an_unknown_end_is_settled_by_reading() {
     world.read();
     assert_eq!(world.prover.intent().unwrap().uid, uid);
 }
+
+#[test]
+fn an_acknowledgement_counts_by_the_longer_and_weaker_of_the_two_devices_that_were_named() {
+    // The intent was based on a record without a watchdog; the device was opened before the agent saw the intent.
+    let mut world = World::new(Terms { watchdog: None, ..terms() }).intended();
+    let uid = world.prover.intent().unwrap().uid.clone();
+    world.change_record(|record| {
+        record.sequence += 1;
+        record.terms.watchdog = Some(Watchdog { identity: "iTCO".into(), timeout_millis: 60_000, resets: true });
+        record.acknowledged = Some(uid);
+    });
+    world.run(119_000);
+    assert_eq!(world.kind(), None, "the device that was opened fires after up to 2 Wd");
+    world.run(5_000);
+    assert_eq!(world.kind(), Some(ProofKind::AgentAcknowledged));
+    assert_eq!(world.prover.proof().unwrap().grade, Grade::Assumed);
+}
+
+#[test]
+fn an_acknowledgement_of_a_disarmed_node_rests_on_no_watchdog() {
+    // A graceful stop disarmed the device; the record still names it.
+    let mut world = World::new(terms());
+    world.change_record(|record| record.disarmed = true);
+    let mut world = world.intended();
+    assert_eq!(world.prover.intent().unwrap().terms.watchdog, None);
+    let uid = world.prover.intent().unwrap().uid.clone();
+    world.change_record(|record| {
+        record.sequence += 1;
+        record.acknowledged = Some(uid);
+    });
+    world.run(60_000);
+    assert_eq!(world.prover.proof().unwrap().grade, Grade::Assumed);
+}
+
+#[test]
+fn a_restarted_controller_does_not_fence_the_boot_that_followed_its_own() {
+    // P1 was proven, both sources have caught up with the new boot, and the controller forgot everything.
+    let mut world = World::new(terms()).intended();
+    world.prover = Prover::new(world.prover.settings.clone(), world.now);
+    world.node_boot = Some(boot("b2"));
+    world.change_record(|record| record.boot_id = boot("b2"));
+    world.asked_write = None;
+    world.effects.clear();
+    world.on(Event::Tick);
+    world.on(Event::Marked);
+    world.read();
+    assert!(world.pending_write().is_none(), "the healthy boot gets no intent");
+    let proof = world.prover.proof().unwrap();
+    assert_eq!((proof.kind, proof.boot.clone()), (ProofKind::BootChanged, boot("b1")));
+}
+
+#[test]
+fn a_new_boot_that_fell_silent_is_fenced_in_its_turn() {
+    let mut world = World::new(terms()).intended();
+    world.prover = Prover::after(world.prover.settings.clone(), boot("b1"), world.now);
+    world.node_boot = Some(boot("b2"));
+    world.change_record(|record| record.boot_id = boot("b2"));
+    let world = world.intended();
+    assert_eq!(world.prover.intent().unwrap().boot_id, boot("b2"));
+}

@@ -1,0 +1,135 @@
+//! What a release may take away, against the sandbox's API store.
+
+use std::cell::Cell;
+
+use palisade_core::fencing::record::{FenceIntent, INTENT, encode};
+use palisade_sandbox::api::{ApiStore, Settings};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fence::testing;
+
+const NAMESPACE: &str = "palisade-system";
+
+fn node(boot: &str, ready: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": { "name": "n1" },
+        "status": {
+            "nodeInfo": { "architecture": "", "bootID": boot, "containerRuntimeVersion": "", "kernelVersion": "",
+                "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "", "operatingSystem": "",
+                "osImage": "", "systemUUID": "" },
+            "conditions": [{ "type": "Ready", "status": ready }]
+        }
+    })
+}
+
+fn read(boot: &str, ready: &str) -> Node {
+    serde_json::from_value(node(boot, ready)).unwrap()
+}
+
+/// A dead node with a fenced boot and four pods, and the proof of its end.
+async fn dead_node() -> (ApiStore, Client, Proof) {
+    let store = ApiStore::new(Settings { collect_garbage: false, ..Settings::default() });
+    let mut proof = testing::proof("n1", "b1");
+    let intent = FenceIntent {
+        uid: proof.intent_uid.clone(),
+        boot_id: proof.boot.clone(),
+        terms: proof.terms.clone(),
+        based_on_sequence: 1,
+        owners: vec!["r1".into()],
+    };
+    for name in [NAMESPACE, "shop"] {
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        store.apply_value(&namespace).unwrap();
+    }
+    store.apply_value(&node("b1", "Unknown")).unwrap();
+    let lease = json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": { "name": "n1", "namespace": NAMESPACE, "annotations": { INTENT: encode(&intent) } }, "spec": {} });
+    store.apply_value(&lease).unwrap();
+    for name in ["a", "b", "c", "d"] {
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "namespace": "shop" },
+            "spec": { "nodeName": "n1", "containers": [{ "name": "c", "image": "i" }] } });
+        store.apply_value(&pod).unwrap();
+    }
+    let client = store.client();
+    proof.lease_uid = lease::api(&client, NAMESPACE).get("n1").await.unwrap().uid().unwrap();
+    (store, client, proof)
+}
+
+/// The node says something else.
+async fn becomes(client: &Client, boot: &str, ready: &str) {
+    let status = json!({ "status": node(boot, ready)["status"] });
+    let patch = kube::api::Patch::Merge(&status);
+    Api::<Node>::all(client.clone()).patch_status("n1", &kube::api::PatchParams::default(), &patch).await.unwrap();
+}
+
+async fn pods(client: &Client) -> usize {
+    Api::<Pod>::namespaced(client.clone(), "shop").list(&kube::api::ListParams::default()).await.unwrap().items.len()
+}
+
+#[test]
+fn line_16_a_node_wide_taint_needs_the_dead_boot_and_a_node_that_is_not_ready() {
+    let proof = testing::proof("n1", "b1");
+    assert!(dead(&read("b1", "Unknown"), &proof).is_ok());
+    assert!(dead(&read("b1", "False"), &proof).is_ok());
+    assert!(dead(&read("b1", "True"), &proof).is_err());
+    assert!(dead(&read("b2", "Unknown"), &proof).is_err());
+    assert!(dead(&read("", "Unknown"), &proof).is_err());
+}
+
+#[tokio::test]
+async fn a_release_takes_everything_while_the_proof_holds() {
+    let (_store, client, proof) = dead_node().await;
+    let guard = Guard::new(&client, NAMESPACE, &proof, || true);
+    let released = release(guard, &BTreeSet::new(), ReleaseMethod::ResourceDeletion).await.unwrap();
+    assert!(matches!(released, Released::Done { pods: 4, .. }), "{released:?}");
+    assert_eq!(pods(&client).await, 0);
+}
+
+#[tokio::test]
+async fn a_release_stops_at_the_object_before_which_the_proof_was_withdrawn() {
+    let (_store, client, proof) = dead_node().await;
+    // Given a session that hears the boot after the check before the taint and two pods,
+    let asked = Cell::new(0);
+    let live = || {
+        asked.set(asked.get() + 1);
+        asked.get() <= 3
+    };
+    let guard = Guard::new(&client, NAMESPACE, &proof, live);
+    let released = release(guard, &BTreeSet::new(), ReleaseMethod::ResourceDeletion).await.unwrap();
+    // then the other two stay.
+    assert!(matches!(released, Released::Stopped(_)), "{released:?}");
+    assert_eq!(pods(&client).await, 2);
+}
+
+#[tokio::test]
+async fn a_controller_that_was_paused_reads_again_before_it_deletes() {
+    let (_store, client, proof) = dead_node().await;
+    let mut guard = Guard::new(&client, NAMESPACE, &proof, || true);
+    assert!(guard.allows().await.unwrap().is_ok());
+    // Within the time a read is good for, it is not made again;
+    becomes(&client, "b2", "True").await;
+    assert!(guard.allows().await.unwrap().is_ok());
+    // after a pause it is, and shows the new boot.
+    guard.checked = Some(clock::now() - (FRESH + Duration::from_millis(1)));
+    assert!(guard.allows().await.unwrap().unwrap_err().contains("b2"));
+}
+
+#[tokio::test]
+async fn a_node_that_is_reported_ready_with_the_dead_boot_stops_a_release() {
+    let (_store, client, proof) = dead_node().await;
+    becomes(&client, "b1", "True").await;
+    assert!(still_holds(&client, NAMESPACE, &proof).await.unwrap().unwrap_err().contains("ready"));
+}
+
+#[tokio::test]
+async fn a_pod_that_was_written_since_it_was_listed_stays() {
+    let (_store, client, _) = dead_node().await;
+    let api = Api::<Pod>::namespaced(client.clone(), "shop");
+    let listed = api.get("a").await.unwrap();
+    // The kubelet of a new boot has started it in between.
+    let status = json!({ "status": { "phase": "Running" } });
+    api.patch_status("a", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&status)).await.unwrap();
+    assert!(!delete(&api, &listed, Some(0)).await.unwrap());
+    assert!(api.get_opt("a").await.unwrap().is_some());
+}
