@@ -5,7 +5,7 @@
 //! answer "an intent exists" from now on. Promises and `NoApi` exclude each other, so both are decided here, under one
 //! lock: recorded first, sent after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::record::{AgentRecord, BootId, LeaseView};
@@ -197,6 +197,12 @@ impl Juror {
         });
     }
 
+    /// The nodes whose boots it holds promises for. As long as there are any, their leases have to be read again and
+    /// again: a promise that outlives its intent would end a healthy boot in the next outage.
+    pub fn promised_nodes(&self) -> BTreeSet<String> {
+        self.promises.keys().map(|(node, _)| node.clone()).collect()
+    }
+
     /// The intent that this juror promised to tell of, if any.
     pub fn promised(&self, node: &str, boot: &BootId) -> Option<&str> {
         let promises = self.promises.get(&(node.to_owned(), boot.clone()))?;
@@ -238,5 +244,7 @@ impl Juror {
     }
 }
 
+#[cfg(test)]
+mod promise_tests;
 #[cfg(test)]
 mod tests;
