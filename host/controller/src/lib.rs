@@ -153,6 +153,7 @@ async fn work(client: Client, options: Options, tasks: &mut JoinSet<()>) -> anyh
     ready(&context.remediators).await;
     tasks.spawn(remediation::controller::run::<SelfNodeRemediation>(context.clone(), self_node_triggers));
     tasks.spawn(remediation::controller::run::<WasmRemediation>(context.clone(), wasm_triggers));
+    tasks.spawn(remediation::registry::run(context.clone()));
     let detector = health::Options { instance: context.options.observer.clone() };
     tasks.spawn(async move {
         if let Err(error) = health::run(client, detector, std::future::pending()).await {

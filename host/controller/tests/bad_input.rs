@@ -90,6 +90,20 @@ async fn every_bad_input_is_named_with_its_remedy_and_others_go_on() {
     fails_with(&world, "digest", &["Remediator digest", "spec.digest"]).await;
     fails_with(&world, "map", &["Remediator map", "ConfigMap", "create it"]).await;
 
+    // The Remediator objects say it themselves.
+    for (name, ready) in [("text", "False"), ("greedy", "False")] {
+        eventually(&format!("Remediator {name} is Ready={ready}"), || async {
+            let object = Api::<Remediator>::all(world.client.clone()).get(name).await.unwrap();
+            object
+                .status
+                .unwrap_or_default()
+                .conditions
+                .iter()
+                .any(|known| known.type_ == "Ready" && known.status == ready)
+        })
+        .await;
+    }
+
     // Meanwhile an honest remediation of the same node gets through.
     world.silence().await;
     world.remediate("r1", "ResourceDeletion").await;

@@ -10,6 +10,7 @@ pub mod controller;
 pub mod kind;
 pub mod modules;
 mod pass;
+pub mod registry;
 mod restore;
 mod schema;
 mod snapshot;

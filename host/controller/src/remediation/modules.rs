@@ -193,8 +193,19 @@ async fn by_name(context: &Context, name: &str) -> Result<Served, Unserved> {
     })
 }
 
+/// A component as a Remediator object describes it, with parameters that fit it.
+async fn by_object(context: &Context, remediator: &Remediator, parameters: Value) -> Result<Served, Unserved> {
+    let mut served = load(context, remediator).await?;
+    schema::check(&served.module.manifest().parameters, &parameters).map_err(|detail| {
+        let name = remediator.name_any();
+        Unserved(format!("spec.parameters do not fit remediator {name}: {detail}; correct them in the template"))
+    })?;
+    served.parameters = parameters;
+    Ok(served)
+}
+
 /// A component as a Remediator object describes it.
-pub async fn by_object(context: &Context, remediator: &Remediator, parameters: Value) -> Result<Served, Unserved> {
+pub async fn load(context: &Context, remediator: &Remediator) -> Result<Served, Unserved> {
     let name = remediator.name_any();
     let unserved =
         |field: &str, detail: String, remedy: &str| Unserved(format!("Remediator {name}, {field}: {detail}; {remedy}"));
@@ -222,9 +233,6 @@ pub async fn by_object(context: &Context, remediator: &Remediator, parameters: V
             "add it to spec.capabilities if you want to grant it, or use another component",
         ));
     }
-    schema::check(&module.manifest().parameters, &parameters).map_err(|detail| {
-        Unserved(format!("spec.parameters do not fit remediator {name}: {detail}; correct them in the template"))
-    })?;
     let defaults = Limits::default();
     let limits = remediator.spec.limits.clone().unwrap_or_default();
     let positive = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
@@ -236,6 +244,7 @@ pub async fn by_object(context: &Context, remediator: &Remediator, parameters: V
             .unwrap_or(defaults.memory_bytes),
         ..defaults
     };
+    let parameters = Value::Object(serde_json::Map::new());
     Ok(Served { remediator: name, module, granted, limits, parameters })
 }
 

@@ -85,7 +85,8 @@ impl World {
     }
 
     pub fn put_node(&self, name: &str, boot: &str, ready: &str) {
-        let now = jiff::Timestamp::now().to_string();
+        // Whole seconds, as a real API server keeps them: a rewrite must not look like another heartbeat.
+        let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap().to_string();
         self.store
             .apply_value(&json!({
                 "apiVersion": "v1", "kind": "Node", "metadata": { "name": name },
