@@ -123,6 +123,7 @@ mod tests {
             confirmed: None,
             sent: Vec::new(),
             fenced: Some(Fenced { reason: "intent".into(), intent_uid: Some("u".into()) }),
+            device: None,
             peers: Vec::new(),
         }
     }

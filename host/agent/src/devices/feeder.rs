@@ -59,9 +59,10 @@ impl Feeder {
         }
     }
 
-    /// Ends feeding by disarming.
-    pub fn disarm(self) -> Result<(), String> {
-        self.device.disarm()
+    /// Ends feeding by disarming. If that fails the feeder comes back: the device still has to be fed.
+    pub fn disarm(self) -> Result<(), (Self, String)> {
+        let Self { device, clock, leash, suspended } = self;
+        device.disarm().map_err(|refused| (Self { device: refused.device, clock, leash, suspended }, refused.why))
     }
 }
 
@@ -108,7 +109,7 @@ mod tests {
             self.pings.fetch_add(1, Ordering::SeqCst);
             Ok(())
         }
-        fn disarm(self: Box<Self>) -> Result<(), String> {
+        fn disarm(self: Box<Self>) -> Result<(), crate::devices::NotDisarmed> {
             Ok(())
         }
     }

@@ -10,7 +10,7 @@ use nix::libc;
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use palisade_core::fencing::record;
 
-use super::Watchdog;
+use super::{NotDisarmed, Watchdog};
 
 /// `struct watchdog_info` of `linux/watchdog.h`.
 #[repr(C)]
@@ -70,7 +70,10 @@ impl LinuxWatchdog {
             Err(why) => {
                 // A device that cannot tell its timeout is of no use, and must not fire for that.
                 let undone = Box::new(watchdog).disarm();
-                Err(format!("{shown}: {why}{}", undone.err().map(|why| format!("; {why}")).unwrap_or_default()))
+                Err(format!(
+                    "{shown}: {why}{}",
+                    undone.err().map(|refused| format!("; {}", refused.why)).unwrap_or_default()
+                ))
             }
         }
     }
@@ -131,12 +134,19 @@ impl Watchdog for LinuxWatchdog {
         self.file.write_all(b"a")
     }
 
-    fn disarm(mut self: Box<Self>) -> Result<(), String> {
+    fn disarm(mut self: Box<Self>) -> Result<(), NotDisarmed> {
         if self.sysfs("nowayout").as_deref() == Some("1") {
-            return Err("the driver was loaded with nowayout: once open it cannot be disarmed".into());
+            let why = "the driver was loaded with nowayout: once open it cannot be disarmed".into();
+            return Err(NotDisarmed { device: self, why });
         }
-        self.file.write_all(b"V").map_err(|error| format!("the magic close was refused: {error}"))
-        // Dropping closes, and closing after 'V' disarms.
+        match self.file.write_all(b"V") {
+            // Dropping closes, and closing after 'V' disarms.
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let why = format!("the magic close was refused: {error}");
+                Err(NotDisarmed { device: self, why })
+            }
+        }
     }
 }
 

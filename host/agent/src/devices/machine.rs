@@ -140,11 +140,20 @@ fn feed(mut feeder: Feeder, orders: &mpsc::Receiver<Order>, report: &Report) {
         }
         match orders.recv_timeout(period) {
             Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Order::Disarm(reply)) => {
-                let _ = reply.send(feeder.disarm());
-                return;
-            }
+            Ok(Order::Disarm(reply)) => match feeder.disarm() {
+                Ok(()) => {
+                    let _ = reply.send(Ok(()));
+                    return;
+                }
+                Err((still_armed, why)) => {
+                    feeder = still_armed;
+                    let _ = reply.send(Err(why));
+                }
+            },
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

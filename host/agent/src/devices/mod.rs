@@ -27,8 +27,22 @@ pub trait Watchdog: Send {
     fn describe(&self) -> record::Watchdog;
     /// Feeds it once.
     fn ping(&mut self) -> io::Result<()>;
-    /// Magic close.
-    fn disarm(self: Box<Self>) -> Result<(), String>;
+    /// Magic close. A device that refuses stays armed and comes back, to be fed on.
+    fn disarm(self: Box<Self>) -> Result<(), NotDisarmed>;
+}
+
+/// The device is still armed.
+pub struct NotDisarmed {
+    /// It still has to be fed.
+    pub device: Box<dyn Watchdog>,
+    /// Why.
+    pub why: String,
+}
+
+impl std::fmt::Debug for NotDisarmed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NotDisarmed").field("why", &self.why).finish_non_exhaustive()
+    }
 }
 
 /// What the feeder has to tell.

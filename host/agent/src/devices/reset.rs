@@ -4,7 +4,7 @@
 //! shutdown, and a hang there would leave the node running for ever. No driver is trusted to be another kind.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::reboot::{RebootMode, reboot};
@@ -12,27 +12,52 @@ use palisade_core::fencing::agent::ResetSteps;
 
 use super::machine::RebootBy;
 
-/// Runs the steps, each on a thread of its own and for no longer than its limit.
-pub(super) async fn run(by: &RebootBy, steps: ResetSteps) {
+/// One way to end the boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Sysrq,
+    RebootCall,
+    Double(PathBuf),
+}
+
+impl Step {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Sysrq => "sysrq b",
+            Self::RebootCall => "reboot(2)",
+            Self::Double(_) => "reset of the machine double",
+        }
+    }
+
+    fn act(self) -> std::io::Result<()> {
+        match self {
+            Self::Sysrq => {
+                let mut trigger = std::fs::OpenOptions::new().write(true).open("/proc/sysrq-trigger")?;
+                trigger.write_all(b"b")
+            }
+            Self::RebootCall => reboot(RebootMode::RB_AUTOBOOT).map(drop).map_err(std::io::Error::from),
+            Self::Double(socket) => super::sim::reset(&socket),
+        }
+    }
+}
+
+/// What is done, in this order, and for how long at most.
+fn plan(by: &RebootBy, limits: ResetSteps) -> Vec<(Step, Duration)> {
     match by {
-        RebootBy::Sysrq => {
-            limited("sysrq b", steps.sysrq, || {
-                std::fs::OpenOptions::new()
-                    .write(true)
-                    .open("/proc/sysrq-trigger")
-                    .and_then(|mut trigger| trigger.write_all(b"b"))
-            })
-            .await;
-            limited("reboot(2)", steps.reboot, || {
-                reboot(RebootMode::RB_AUTOBOOT).map(drop).map_err(std::io::Error::from)
-            })
-            .await;
-        }
-        RebootBy::Sim(socket) => {
-            let socket = socket.clone();
-            limited("reset of the machine double", steps.sysrq, move || super::sim::reset(Path::new(&socket))).await;
-        }
-        RebootBy::None => tracing::error!("asked to reboot by software, which is disabled"),
+        RebootBy::Sysrq => vec![(Step::Sysrq, limits.sysrq), (Step::RebootCall, limits.reboot)],
+        RebootBy::Sim(socket) => vec![(Step::Double(socket.clone()), limits.sysrq)],
+        RebootBy::None => Vec::new(),
+    }
+}
+
+/// Runs the steps, each on a thread of its own and for no longer than its limit.
+pub(super) async fn run(by: &RebootBy, limits: ResetSteps) {
+    let plan = plan(by, limits);
+    if plan.is_empty() {
+        tracing::error!("asked to reboot by software, which is disabled");
+    }
+    for (step, limit) in plan {
+        limited(step.name(), limit, move || step.act()).await;
     }
 }
 
@@ -44,5 +69,22 @@ async fn limited(step: &'static str, limit: Duration, act: impl FnOnce() -> std:
         Ok(Err(error)) => tracing::error!(%error, "{step} failed"),
         // It worked and the machine takes a moment, or it silently did nothing: give it the rest of its time.
         Ok(Ok(Ok(()))) => tokio::time::sleep(limit).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_13_sysrq_comes_first_because_an_orderly_reboot_may_stop_the_watchdog() {
+        let limits = ResetSteps::default();
+        let plan = plan(&RebootBy::Sysrq, limits);
+        assert_eq!(plan, [(Step::Sysrq, limits.sysrq), (Step::RebootCall, limits.reboot)]);
+    }
+
+    #[test]
+    fn disabled_means_nothing_is_tried() {
+        assert!(plan(&RebootBy::None, ResetSteps::default()).is_empty());
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use palisade_core::fencing::record;
 
-use super::Watchdog;
+use super::{NotDisarmed, Watchdog};
 
 /// The double lives in another process on the same machine.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
@@ -58,8 +58,11 @@ impl Watchdog for SimWatchdog {
         say(&mut self.stream, "ping").map(drop)
     }
 
-    fn disarm(mut self: Box<Self>) -> Result<(), String> {
-        say(&mut self.stream, "disarm").map(drop).map_err(|error| error.to_string())
+    fn disarm(mut self: Box<Self>) -> Result<(), NotDisarmed> {
+        match say(&mut self.stream, "disarm") {
+            Ok(_) => Ok(()),
+            Err(error) => Err(NotDisarmed { device: self, why: error.to_string() }),
+        }
     }
 }
 

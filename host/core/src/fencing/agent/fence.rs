@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::life::NEVER_RESETS;
 use super::types::{Effect, Fenced, Level, Peer};
 use super::{Agent, Kind, Then};
 use crate::fencing::record::AgentRecord;
-use crate::time::Mono;
+use crate::time::{Mono, millis};
 
 /// Pause between attempts to publish the acknowledgement.
 const ACK_RETRY: Duration = Duration::from_secs(1);
@@ -34,10 +35,6 @@ enum Stage {
 }
 
 impl Fence {
-    pub(super) fn next_deadline(&self) -> Mono {
-        if self.wants_to_acknowledge() { self.until.min(self.next_acknowledgement) } else { self.until }
-    }
-
     fn wants_to_acknowledge(&self) -> bool {
         self.stored && !self.acknowledged && self.fenced.intent_uid.is_some()
     }
@@ -119,16 +116,27 @@ impl Agent {
         }
     }
 
-    /// Whether anything here can end this boot. If not, an acknowledgement would be a lie.
+    /// When the fence has to be looked at again. What cannot be acknowledged is waited for by nobody.
+    pub(super) fn fence_deadline(&self) -> Option<Mono> {
+        let fence = self.fence.as_ref()?;
+        let acknowledges = fence.wants_to_acknowledge() && self.can_end_this_boot();
+        Some(if acknowledges { fence.until.min(fence.next_acknowledgement) } else { fence.until })
+    }
+
+    /// Whether anything here can end this boot. If not, an acknowledgement would be a lie. What was published does not
+    /// count: only a device that is armed now.
     fn can_end_this_boot(&self) -> bool {
-        let published = self.life.confirmed().and_then(|published| published.terms.watchdog.as_ref());
-        let watchdog = self.watchdog.armed().or(published);
-        self.settings.software_reboot || watchdog.is_some_and(|watchdog| watchdog.resets)
+        self.settings.software_reboot || self.device.as_ref().is_some_and(|device| device.resets)
+    }
+
+    /// What is published of the software steps. Where they are disabled they end nothing.
+    pub(super) fn reset_steps_millis(&self, steps: super::ResetSteps) -> u64 {
+        millis(if self.settings.software_reboot { steps.total() } else { NEVER_RESETS })
     }
 
     fn steps(&self) -> super::ResetSteps {
         let published = self.life.confirmed().and_then(|published| published.terms.watchdog.as_ref());
-        let watchdog = self.watchdog.armed().or(published);
+        let watchdog = self.watchdog.armed().or(self.device.as_ref()).or(published);
         self.settings.steps.within(watchdog.map(|watchdog| Duration::from_millis(watchdog.timeout_millis)))
     }
 
@@ -156,7 +164,7 @@ impl Agent {
             self.acknowledge_through(now, told_by);
             return;
         };
-        if let Some(record) = self.acknowledging_record() {
+        if let Some(record) = self.acknowledging_record(now) {
             let id = self.remember(Kind::Write, Some(record.clone()), Vec::new());
             self.sent_now(id, now);
             self.direct.inflight = Some(id);
@@ -166,7 +174,7 @@ impl Agent {
     }
 
     fn acknowledge_through(&mut self, now: Mono, peer: Option<Peer>) {
-        let Some((peer, record)) = peer.zip(self.acknowledging_record()) else { return };
+        let Some((peer, record)) = peer.zip(self.acknowledging_record(now)) else { return };
         let id = self.remember(Kind::Ask, Some(record.clone()), vec![peer.clone()]);
         self.sent_now(id, now);
         let bounds = self.life.bounds();
@@ -179,13 +187,14 @@ impl Agent {
         }
     }
 
-    /// The terms are those already published, with the device that is really armed: nothing new comes into force.
-    fn acknowledging_record(&mut self) -> Option<AgentRecord> {
+    /// The terms are those already published, but the means are those that end this boot now: the controller waits for
+    /// them, and grades by them. A device that was published and disarmed since is not among them.
+    fn acknowledging_record(&mut self, now: Mono) -> Option<AgentRecord> {
         let uid = self.fence.as_ref()?.fenced.intent_uid.clone()?;
-        let mut terms = self.life.confirmed().map_or_else(|| self.desired_terms(), |published| published.terms.clone());
-        if let Some(armed) = self.watchdog.armed() {
-            terms.watchdog = Some(armed.clone());
-        }
+        let published = self.life.confirmed().map(|published| published.terms.clone());
+        let mut terms = published.unwrap_or_else(|| self.desired_terms(now));
+        terms.watchdog.clone_from(&self.device);
+        terms.reset_steps_millis = self.reset_steps_millis(self.steps());
         self.sequence += 1;
         Some(AgentRecord {
             node: self.me.node.clone(),

@@ -79,9 +79,10 @@ impl Agent {
         }
         if self.life.must_self_fence() {
             self.fence(now, "the right to live is over: neither the API nor a majority of the jury was reached");
-        } else if let WatchdogState::Armed(watchdog) = &self.watchdog {
-            self.watchdog = WatchdogState::Disarming(watchdog.clone());
-            self.effects.push(Effect::Disarm);
+        } else if matches!(self.watchdog, WatchdogState::Armed(_))
+            && self.disarm_refused.is_none_or(|again| now >= again)
+        {
+            self.begin_disarm();
             self.say(
                 Level::Warn,
                 "isolated, but the lease does not claim self-fencing (too few peers): the watchdog is disarmed",
@@ -89,8 +90,33 @@ impl Agent {
         }
     }
 
-    pub(super) fn must_act_at_the_end(&self) -> bool {
-        self.life.must_self_fence() || matches!(self.watchdog, WatchdogState::Armed(_))
+    /// When the end of the right to live, or a device that could not be disarmed at it, has to be looked at.
+    pub(super) fn end_deadline(&self) -> Option<Mono> {
+        let until = self.life.until()?;
+        if self.life.must_self_fence() {
+            return Some(until);
+        }
+        matches!(self.watchdog, WatchdogState::Armed(_)).then(|| until.max(self.disarm_refused.unwrap_or_default()))
+    }
+
+    /// From here on the device is not relied on. That is on disk before it is disarmed: a process killed in between must
+    /// not leave a successor that acknowledges on the strength of a device that guards nothing.
+    fn begin_disarm(&mut self) {
+        let WatchdogState::Armed(watchdog) = &self.watchdog else { return };
+        self.watchdog = WatchdogState::Disarming(watchdog.clone());
+        self.device = None;
+        self.store(Then::Disarm);
+    }
+
+    pub(super) fn disarm_stored(&mut self, now: Mono, stored: bool) {
+        if self.fence.is_some() {
+            // Now it is needed.
+            self.watchdog_disarmed(now, Err("this boot has to end".to_owned()));
+        } else if stored {
+            self.effects.push(Effect::Disarm);
+        } else {
+            self.watchdog_disarmed(now, Err("the host file could not be written before".to_owned()));
+        }
     }
 
     /// Opens the device: within the right to live, after a contact that is in the host file, and never while time is
@@ -119,13 +145,17 @@ impl Agent {
     pub(super) fn watchdog_opened(&mut self, now: Mono, outcome: Result<Watchdog, String>) {
         match outcome {
             Ok(watchdog) => {
+                self.device = Some(watchdog.clone());
+                self.disarm_refused = None;
                 self.watchdog = WatchdogState::Armed(watchdog);
+                self.store(Then::Nothing);
                 let line = self.watchdog_line();
                 self.say(Level::Info, format!("watchdog {line}"));
             }
             Err(why) => {
                 self.say(Level::Error, format!("the watchdog cannot be used: {why}"));
                 self.watchdog = WatchdogState::Failed { why, retry: now + REOPEN };
+                self.device_lost();
             }
         }
         self.update_reset_times();
@@ -135,22 +165,36 @@ impl Agent {
     pub(super) fn watchdog_failed(&mut self, now: Mono, why: String) {
         self.say(Level::Error, format!("the watchdog cannot be fed: {why}"));
         self.watchdog = WatchdogState::Failed { why, retry: now + REOPEN };
+        self.device_lost();
         self.update_reset_times();
         self.direct.hurry(now);
     }
 
-    pub(super) fn watchdog_disarmed(&mut self, outcome: Result<(), String>) {
+    /// It may still fire, but nobody may rely on it.
+    fn device_lost(&mut self) {
+        if self.device.take().is_some() {
+            self.store(Then::Nothing);
+        }
+    }
+
+    pub(super) fn watchdog_disarmed(&mut self, now: Mono, outcome: Result<(), String>) {
         let failed = outcome.err();
         if let Some(why) = &failed {
             self.say(Level::Error, format!("the watchdog could not be disarmed: {why}"));
             if let WatchdogState::Disarming(watchdog) = &self.watchdog {
+                // The feeder has it back.
+                self.device = Some(watchdog.clone());
                 self.watchdog = WatchdogState::Armed(watchdog.clone());
+                self.disarm_refused = Some(now + REOPEN);
+                self.store(Then::Nothing);
             }
         } else {
             self.watchdog = WatchdogState::Closed;
+            self.disarm_refused = None;
             self.update_reset_times();
         }
-        if self.stopping.as_ref().is_some_and(|stopping| stopping.phase == StopPhase::Disarming) {
+        if self.fence.is_none() && self.stopping.as_ref().is_some_and(|stopping| stopping.phase == StopPhase::Disarming)
+        {
             self.store(Then::Nothing);
             match failed {
                 None => self.exit(true, "the lease says disarmed, and the watchdog is"),
@@ -195,7 +239,7 @@ impl Agent {
     /// "Disarmed" is stored, by compare-and-swap over an object without an intent.
     pub(super) fn published_disarmed(&mut self, now: Mono) {
         let must_self_fence = self.life.must_self_fence();
-        let armed = self.watchdog.armed().cloned();
+        let armed = matches!(self.watchdog, WatchdogState::Armed(_));
         let Some(stopping) = &mut self.stopping else { return };
         if stopping.phase != StopPhase::Publishing {
             return;
@@ -203,10 +247,9 @@ impl Agent {
         if must_self_fence {
             // An older claim sent since may still be in force: publish once more.
             self.direct.due = now;
-        } else if let Some(watchdog) = armed {
+        } else if armed {
             stopping.phase = StopPhase::Disarming;
-            self.watchdog = WatchdogState::Disarming(watchdog);
-            self.effects.push(Effect::Disarm);
+            self.begin_disarm();
         } else {
             self.store(Then::Nothing);
             self.exit(true, "the lease says disarmed");
@@ -240,9 +283,22 @@ impl Agent {
         [stop.map(|stopping| stopping.until), retry].into_iter().flatten().min()
     }
 
-    /// Tells the feeder how long it may feed. It depends on `L`, on the fence and on lost time, and on nothing else.
+    /// A device that cannot be disarmed, on a node that claims nothing: it is fed beyond `L`. No proof by time exists for
+    /// such a boot, and letting the device fire would make every outage a reboot of a node that does not fence itself.
+    fn feeds_beyond_the_end(&self) -> bool {
+        self.disarm_refused.is_some() && self.watchdog.armed().is_some() && !self.life.must_self_fence()
+    }
+
+    /// Tells the feeder how long it may feed. It depends on `L`, on the fence and on lost time, and on nothing else,
+    /// except where nothing rests on `L`.
     pub(super) fn emit_permit(&mut self) {
-        let allowed = if self.fence.is_some() || self.lost_time.is_some() { None } else { self.life.until() };
+        let allowed = if self.fence.is_some() || self.lost_time.is_some() {
+            None
+        } else if self.feeds_beyond_the_end() {
+            Some(Mono(u64::MAX))
+        } else {
+            self.life.until()
+        };
         if allowed != self.permitted {
             self.permitted = allowed;
             self.effects.push(Effect::Permit(allowed));

@@ -9,6 +9,9 @@ use crate::fencing::juror::AskerBounds;
 use crate::fencing::record::Terms;
 use crate::time::Mono;
 
+/// Stands for "nothing here resets this boot": far beyond every wait, so that nobody can use it as a bound.
+pub const NEVER_RESETS: Duration = Duration::from_hours(10 * 365 * 24);
+
 /// Terms, with the sequence number of the record that carried them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -165,7 +168,11 @@ impl Life {
         let largest = |bound: fn(&Terms) -> Duration| self.in_force().map(bound).max().unwrap_or_default();
         AskerBounds {
             largest_time_to_live: largest(Terms::time_to_live),
-            largest_reset_bound: largest(Terms::reset_bound).max(self.resets.watchdog.unwrap_or_default()),
+            // Terms without a bound give no proof by time, so no juror has to be older than them.
+            largest_reset_bound: largest(|terms| {
+                Some(terms.reset_bound()).filter(|bound| *bound < NEVER_RESETS).unwrap_or_default()
+            })
+            .max(self.resets.watchdog.unwrap_or_default()),
             smallest_time_to_live: self.in_force().map(Terms::time_to_live).min().unwrap_or_default(),
         }
     }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod contact;
+mod device;
 mod ends;
 mod restart;
 mod sampled;

@@ -283,6 +283,10 @@ pub struct HostFile {
     pub sent: Vec<Published>,
     /// This boot is fenced.
     pub fenced: Option<Fenced>,
+    /// The watchdog that is armed in this boot, whichever process armed it. Without it nothing but software ends the
+    /// boot, whatever the lease says.
+    #[serde(default)]
+    pub device: Option<Watchdog>,
     /// Where the jury was reached last, for a start without the API.
     #[serde(default)]
     pub peers: Vec<Peer>,

@@ -74,23 +74,43 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Either anything, or the dangerous plot with anything in between: an intent, an outage in which the node lives on by
-/// its jury, and promises of jurors of which some were restarted.
-fn history() -> impl Strategy<Value = Vec<Step>> {
-    let plot =
-        (1u8..30, 0..JURORS, 0..JURORS, 0..JURORS, 1u8..30).prop_map(|(before, restarted, one, other, after)| {
+/// Two plots that endanger the promise. In both the node lives on by its jury during an outage, while the controller
+/// collects promises: of jurors that were restarted, or of a jury whose lease was stored but never confirmed to the node.
+fn plot() -> impl Strategy<Value = Vec<Step>> {
+    let times = || 1u8..30;
+    let restarted =
+        (times(), 0..JURORS, 0..JURORS, 0..JURORS, times()).prop_map(|(before, juror, one, other, after)| {
             vec![
                 Step::Intend,
                 Step::Api(false),
                 Step::Live { times: before, tenths: 5 },
-                Step::JurorRestarts(restarted),
+                Step::JurorRestarts(juror),
                 Step::AskPromise(one),
                 Step::AskPromise(other),
                 Step::Live { times: after, tenths: 5 },
             ]
         });
-    let fillers = prop::collection::vec(prop::collection::vec(step(), 0..3), 7);
-    let plotted = (prop::collection::vec(step(), 0..10), plot, fillers).prop_map(|(mut history, plot, fillers)| {
+    let in_flight = (1..=JURORS, any::<bool>(), 0..JURORS, times(), times()).prop_map(
+        |(jury, agent_restarts, juror, before, after)| {
+            vec![
+                Step::Roster(jury),
+                Step::Deliver { which: 0, answer_lost: true },
+                Step::Intend,
+                Step::Api(false),
+                if agent_restarts { Step::AgentRestarts } else { Step::Pass(1) },
+                Step::Live { times: before, tenths: 5 },
+                Step::AskPromise(juror),
+                Step::Live { times: after, tenths: 5 },
+            ]
+        },
+    );
+    prop_oneof![restarted, in_flight]
+}
+
+/// Either anything, or a plot with anything in between.
+fn history() -> impl Strategy<Value = Vec<Step>> {
+    let fillers = prop::collection::vec(prop::collection::vec(step(), 0..2), 8);
+    let plotted = (prop::collection::vec(step(), 0..8), plot(), fillers).prop_map(|(mut history, plot, fillers)| {
         for (step, filler) in plot.into_iter().zip(fillers) {
             history.push(step);
             history.extend(filler);
