@@ -2,15 +2,14 @@
 
 use std::process::Command;
 
-use crate::shell;
-use crate::workspace::{Workspace, cargo};
+use crate::workspace::Workspace;
+use crate::{build, shell};
 
 /// Writes the manifests, or fails when they differ from the types.
 pub fn run(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
     let mode = if check { "check" } else { "write" };
-    let mut command = Command::new(cargo());
-    command
-        .args(["run", "--quiet", "--package", "palisade-api", "--bin", "palisade-crds", "--", mode, "crds"])
-        .current_dir(&workspace.root);
+    build::programs(workspace)?;
+    let mut command = Command::new(workspace.program("palisade-crds"));
+    command.args([mode, "crds"]).current_dir(&workspace.root);
     shell::step(if check { "comparing crds/ with the API types" } else { "writing crds/" }, &mut command)
 }

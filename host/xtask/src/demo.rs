@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::workspace::{Workspace, cargo};
-use crate::{controlplane, guests, shell};
+use crate::workspace::Workspace;
+use crate::{build, controlplane, guests, shell};
 
 /// Paths of everything that a scenario starts, as options of `palisade sandbox …`.
 pub struct Parts {
@@ -16,11 +16,7 @@ impl Parts {
     /// Builds components and programs; the real control plane only when it is asked for.
     pub fn build(workspace: &Workspace, real: bool) -> anyhow::Result<Self> {
         let guests = guests::build(workspace)?;
-        let mut build = Command::new(cargo());
-        // The whole workspace, as the tests do: another selection of packages means other features of shared crates, and
-        // a second build of the Wasm compiler.
-        build.args(["build", "--workspace", "--bins"]).current_dir(&workspace.root);
-        shell::step("building palisade and its agent (about 10 minutes when nothing is cached)", &mut build)?;
+        build::programs(workspace)?;
         let mut options = vec![
             ("--agent", workspace.program("palisade-agent")),
             ("--remediators", guests),
@@ -35,7 +31,17 @@ impl Parts {
     /// A `palisade sandbox` command with these parts.
     pub fn command(&self, workspace: &Workspace, subcommand: &str) -> Command {
         let mut command = Command::new(&self.palisade);
-        command.args(["sandbox", subcommand]).current_dir(&workspace.root);
+        command.args(["sandbox", subcommand]);
+        self.complete(workspace, command)
+    }
+
+    /// The black-box tests with these parts.
+    pub fn end_to_end(&self, workspace: &Workspace) -> Command {
+        self.complete(workspace, Command::new(workspace.program("palisade-e2e")))
+    }
+
+    fn complete(&self, workspace: &Workspace, mut command: Command) -> Command {
+        command.current_dir(&workspace.root);
         for (option, path) in &self.options {
             command.arg(option).arg(path);
         }

@@ -1,5 +1,6 @@
 //! `cargo xtask`: every developer command of Palisade. Prepares what is missing and says what it does.
 
+mod build;
 mod check;
 mod controlplane;
 mod crds;

@@ -13,8 +13,8 @@ const STEPS: [(&str, Step); 9] = [
     ("format", check::format),
     ("guests", |workspace| guests::build(workspace).map(drop)),
     ("lint", check::lint),
-    ("crds", |workspace| crds::run(workspace, true)),
     ("unit", unit),
+    ("crds", |workspace| crds::run(workspace, true)),
     ("dependencies", check::dependencies),
     ("sandbox", |workspace| scenarios(workspace, "sandbox")),
     ("controlplane", controlplane_itself),
@@ -73,7 +73,12 @@ fn controlplane_itself(workspace: &Workspace) -> anyhow::Result<()> {
 fn scenarios(workspace: &Workspace, backend: &str) -> anyhow::Result<()> {
     tools::kubectl(workspace)?;
     let parts = Parts::build(workspace, backend == "real")?;
+    let mut end_to_end = parts.end_to_end(workspace);
+    end_to_end.args(["--backend", backend]);
+    let first =
+        shell::step(&format!("kubectl, bad input and hostile components on the {backend} back end"), &mut end_to_end);
     let mut matrix = parts.command(workspace, "matrix");
     matrix.args(["--backend", backend]);
-    shell::step(&format!("scenarios on the {backend} back end"), &mut matrix)
+    // The longer one tells its results even if the first failed.
+    shell::step(&format!("scenarios on the {backend} back end"), &mut matrix).and(first)
 }
