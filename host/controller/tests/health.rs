@@ -84,8 +84,8 @@ async fn a_node_is_remediated_when_its_duration_is_over_without_any_further_even
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_sick_nodes_are_listed_but_not_remediated() {
     let cluster = Cluster::ready().await;
-    cluster.node("a", "False", 60).await;
-    cluster.node("b", "Unknown", 60).await;
+    cluster.node("a", "Unknown", 60).await;
+    cluster.node("b", "False", 60).await;
     cluster.policy(json!({}));
     let status = cluster
         .status("two sick nodes", |status| status["unhealthyNodes"].as_array().is_some_and(|n| n.len() == 2))

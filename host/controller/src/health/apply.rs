@@ -9,7 +9,7 @@ use kube::api::{
 use palisade_api::NodeHealthCheck;
 use palisade_api::keys::remediation as keys;
 use palisade_api::reasons::event;
-use palisade_core::health::{Action, NodeView, ObjectKey, RemediationView, Selector, Step};
+use palisade_core::health::{Action, NodeView, ObjectKey, RemediationView, Selector, Step, Verdict, evaluate};
 use serde_json::{Value, json};
 
 use super::kinds::Kind;
@@ -102,7 +102,7 @@ impl Pass<'_> {
 
     async fn delete(&self, key: &ObjectKey, node: &str, orphaned: bool) -> Result<Change, Failure> {
         let failure = |error: &kube::Error| Failure { what: format!("cannot delete {key}"), why: error.to_string() };
-        if orphaned && self.is_selected(node).await.map_err(|error| failure(&error))? {
+        if !self.may_let_go(node, orphaned).await.map_err(|error| failure(&error))? {
             return Ok(Change::None);
         }
         let Some(kind) = self.kind(&key.kind) else { return Ok(Change::None) };
@@ -121,10 +121,16 @@ impl Pass<'_> {
         Ok(Change::Ending(key.clone()))
     }
 
-    /// Asks the API server, not the watch: deleting what a node still needs cannot be undone.
-    async fn is_selected(&self, node: &str) -> Result<bool, kube::Error> {
-        let node = Api::<Node>::all(self.world.client.clone()).get_opt(node).await?;
-        Ok(node.is_some_and(|node| self.selector.matches(node.labels())))
+    /// Asks the API server, not the watch: another detector may have acted on a change of the node that this one has
+    /// not seen yet, and deleting what a node still needs cannot be undone.
+    async fn may_let_go(&self, node: &str, orphaned: bool) -> Result<bool, kube::Error> {
+        let Some(node) = Api::<Node>::all(self.world.client.clone()).get_opt(node).await? else { return Ok(true) };
+        let node = views::node(&node);
+        if !self.selector.matches(&node.labels) {
+            return Ok(true);
+        }
+        let unhealthy = &self.policy.spec.unhealthy_conditions;
+        Ok(!orphaned && evaluate(&node.conditions, unhealthy, Timestamp::now()) == Verdict::NotMatching)
     }
 
     async fn give_up(&self, key: &ObjectKey, tell: bool, failed: bool) -> Result<Change, Failure> {
