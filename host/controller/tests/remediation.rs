@@ -283,3 +283,48 @@ async fn a_sign_of_life_after_the_deadline_withdraws_everything_also_over_a_rest
     world.completes("r1").await;
     assert!(world.has_pod("web").await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fencing_ends_with_its_remediation_however_that_went() {
+    let world = World::start().await;
+    world.agents.willing.store(false, Ordering::SeqCst);
+    world.silence().await;
+    world.remediate("r1", "ResourceDeletion").await;
+    world.reaches("r1", Stage::Intended).await;
+    // When somebody takes the finalizer away by hand and the object vanishes before any controller has cleaned up,
+    world.drop_finalizers("r1").await;
+    world.delete("r1").await;
+    world.vanishes("r1").await;
+    world.clear_intent().await;
+    // then nobody fences the node again.
+    stays("no intent without a remediation", Duration::from_secs(6), || async { world.intent().await.is_none() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_the_release_the_fencing_only_looks_and_tells_what_it_sees() {
+    let world = World::start().await;
+    world.silence().await;
+    world.remediate("r1", "ResourceDeletion").await;
+    world.completes("r1").await;
+    // When the old boot is heard after all, the proof is withdrawn, loudly,
+    world.patch_ready(VICTIM, "Unknown", Some("b1")).await;
+    eventually("the contradiction is told", || async {
+        let status = world.remediation("r1").await.status.unwrap();
+        status.conditions.iter().any(|known| known.type_ == "Contradicted" && known.status == "True")
+            && status.palisade.unwrap().certificate.is_none()
+    })
+    .await;
+    // and an intent that goes is not written again.
+    world.clear_intent().await;
+    stays("no further intent", Duration::from_secs(6), || async { world.intent().await.is_none() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_released_node_is_not_marked_again_when_its_intent_goes() {
+    let world = World::start().await;
+    world.silence().await;
+    world.remediate("r1", "ResourceDeletion").await;
+    world.completes("r1").await;
+    world.clear_intent().await;
+    stays("no further intent", Duration::from_secs(6), || async { world.intent().await.is_none() }).await;
+}

@@ -4,6 +4,7 @@
 //! intent, and counts from its own first sight.
 
 pub mod lease;
+mod owner;
 pub mod read;
 mod session;
 mod state;

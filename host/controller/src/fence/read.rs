@@ -142,7 +142,7 @@ fn lease_read(agent: &Lease, seen: &Seen, trust: &Trust) -> LeaseRead {
     }
 }
 
-async fn limited<T>(what: &str, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+pub(super) async fn limited<T>(what: &str, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
     match tokio::time::timeout(LIMIT, request).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(Error::Busy(format!("the API server did not answer within {LIMIT:?} ({what})"))),

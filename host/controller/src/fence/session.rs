@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use palisade_api::Stage;
 use palisade_core::fencing::proof::{Proof, ProofKind};
-use palisade_core::fencing::prover::{Effect, Event, JurorAnswer, Prover, Settings};
+use palisade_core::fencing::prover::{Beat, Effect, Event, JurorAnswer, Prover, Settings, WriteIntent, WriteOutcome};
 use palisade_core::fencing::record::BootId;
 use palisade_core::time::Mono;
 use palisade_rpc::{PromiseAnswer, PromiseRequest};
@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use super::read::{self, Read, boot_of, is_ready};
-use super::{FenceState, Happened, Wanted, lease};
+use super::{FenceState, Happened, Wanted, lease, owner};
 use crate::clock;
 use crate::context::Context;
 use crate::workloads::mark;
@@ -38,12 +38,19 @@ struct Session {
     calls: JoinSet<()>,
     /// Since when the proof is P1 and the new boot is awaited.
     boot_changed: Option<Mono>,
+    /// What the new boot gave as signs of life so far.
+    new_boot_life: Option<Signs>,
+    /// The remediation wants nothing more.
+    over: bool,
     last: Option<Read>,
     /// When the last marks were stored.
     marked_at: Option<Time>,
 }
 
-/// Runs until the task is dropped.
+/// Newest heartbeats of the kubelet, and sequence number of the agent.
+type Signs = (Option<String>, Option<String>, Option<u64>);
+
+/// Runs until the task is dropped, or the remediation wants nothing more.
 pub(super) async fn run(context: Arc<Context>, wanted: Wanted, published: Arc<Mutex<FenceState>>, wake: Arc<Notify>) {
     let (answers, mut inbox) = mpsc::unbounded_channel();
     let prover = Prover::new(settings(&wanted), clock::now());
@@ -59,6 +66,8 @@ pub(super) async fn run(context: Arc<Context>, wanted: Wanted, published: Arc<Mu
         answers,
         calls: JoinSet::new(),
         boot_changed: None,
+        new_boot_life: None,
+        over: false,
         last: None,
         marked_at: None,
     };
@@ -66,6 +75,9 @@ pub(super) async fn run(context: Arc<Context>, wanted: Wanted, published: Arc<Mu
     loop {
         session.work().await;
         session.publish();
+        if session.over {
+            return;
+        }
         let pause = session.until.since(clock::now());
         tokio::select! {
             () = tokio::time::sleep(pause) => session.feed(Event::Tick),
@@ -109,14 +121,7 @@ impl Session {
             match effect {
                 Effect::Mark => self.mark().await,
                 Effect::Read => self.read().await,
-                Effect::WriteIntent(write) => {
-                    let node = self.wanted.target.node.clone();
-                    // Before it is sent: its answer may be lost.
-                    self.context.seen.attempt(&node, &write.lease_uid, &write.intent.uid, write.counted_from);
-                    let context = &self.context;
-                    let outcome = lease::store(&context.client, &context.options.namespace, &node, &write).await;
-                    self.feed(Event::IntentWritten(outcome));
-                }
+                Effect::WriteIntent(write) => self.write(&write).await,
                 Effect::AskPromises { intent_uid, boot, jurors } => self.ask(&intent_uid, &boot, jurors),
                 Effect::Proven(proof) => self.proven(&proof),
                 Effect::Contradiction { intent_uid, what } => {
@@ -126,11 +131,47 @@ impl Session {
                 Effect::Wait { until } => self.until = until,
             }
             self.publish();
+            if self.over {
+                return;
+            }
         }
         self.await_new_boot();
     }
 
+    async fn write(&mut self, write: &WriteIntent) {
+        let (context, target) = (self.context.clone(), self.wanted.target.clone());
+        match owner::wants_fencing(&context, &target).await {
+            Ok(true) => {}
+            Ok(false) => return self.end("its remediation wants no fencing any more"),
+            Err(error) => {
+                return self.feed(Event::IntentWritten(WriteOutcome::Unknown { why: error.to_string() }));
+            }
+        }
+        // Before it is sent: its answer may be lost.
+        context.seen.attempt(&target.node, &write.lease_uid, &write.intent.uid, write.counted_from);
+        let (client, namespace) = (&context.client, &context.options.namespace);
+        let outcome = lease::store(client, namespace, &target.node, write).await;
+        // Another controller may have let go of everything since: then nobody else clears what was just written.
+        if outcome != WriteOutcome::Conflict && matches!(owner::wants_fencing(&context, &target).await, Ok(false)) {
+            if let Err(error) = lease::let_go(client, namespace, &target.node, &target.owner()).await {
+                tracing::warn!(node = target.node, %error, "an intent without remediation is left in the agent lease");
+            }
+            return self.end("its remediation went while the intent was written");
+        }
+        self.feed(Event::IntentWritten(outcome));
+    }
+
+    fn end(&mut self, why: &str) {
+        tracing::info!(remediation = self.wanted.target.name, node = self.wanted.target.node, why, "fencing ends");
+        self.over = true;
+    }
+
     async fn mark(&mut self) {
+        match owner::wants_fencing(&self.context, &self.wanted.target).await {
+            Ok(true) => {}
+            Ok(false) => return self.end("its remediation wants no fencing any more"),
+            Err(error) => return self.feed(Event::MarkFailed { why: error.to_string() }),
+        }
         let node = self.wanted.target.node.clone();
         match mark::mark(&self.context.client, &node).await {
             Ok(marked) => {
@@ -213,6 +254,7 @@ impl Session {
     /// P1 forces nothing: the new boot's kubelet confirms the marked pods, or, if it falls silent, it is fenced in its
     /// turn.
     fn await_new_boot(&mut self) {
+        self.note_new_boot_life();
         let Some(since) = self.boot_changed.filter(|_| self.prover.proof().is_some()) else { return };
         let Some(proof) = self.state.proof.clone() else { return };
         let node = self.last.as_ref().and_then(|read| read.node.as_ref());
@@ -229,6 +271,26 @@ impl Session {
             self.state = FenceState { happened: std::mem::take(&mut self.state.happened), ..FenceState::default() };
             self.prover = Prover::after(settings(&self.wanted), proof.boot, clock::now());
             self.feed(Event::Tick);
+        }
+    }
+
+    /// The silence of the new boot counts from its last sign of life.
+    fn note_new_boot_life(&mut self) {
+        if self.boot_changed.is_none() {
+            self.new_boot_life = None;
+            return;
+        }
+        let Some(snapshot) = self.last.as_ref().map(|read| &read.snapshot) else { return };
+        let heartbeat = snapshot.node.as_ref().and_then(|node| node.heartbeat.as_ref());
+        let token = |beat: Option<&Beat>| beat.map(|beat| beat.token.clone());
+        let signs = (
+            token(heartbeat.and_then(|heartbeat| heartbeat.status.as_ref())),
+            token(heartbeat.and_then(|heartbeat| heartbeat.lease.as_ref())),
+            snapshot.lease.as_ref().and_then(|lease| lease.record.as_ref()).map(|record| record.sequence),
+        );
+        if self.new_boot_life.as_ref() != Some(&signs) {
+            self.new_boot_life = Some(signs);
+            self.boot_changed = Some(clock::now());
         }
     }
 

@@ -103,7 +103,8 @@ impl<K: Remediation> Pass<K> {
                 return Err(Error::Blocked(failure.message.clone()));
             }
         };
-        let effects = self.gated(&served, None, report.effects.clone()).await?;
+        let mut effects = self.gated(&served, None, report.effects.clone()).await?;
+        effects.retain(|staged| super::restore::takes_back(&staged.effect));
         self.commit(&report, &outcome, &effects, node);
         self.save().await?;
         self.apply_all(node, &effects, None).await?;

@@ -14,5 +14,5 @@ pub mod registry;
 mod restore;
 mod schema;
 mod snapshot;
-mod status;
+pub mod status;
 mod target;

@@ -102,6 +102,9 @@ impl<K: Remediation> Pass<K> {
         if status::is_completed(&self.status) {
             return self.completed(node.as_ref()).await;
         }
+        if status::gave_up(&self.status) {
+            return self.failed().await;
+        }
         if self.object.timed_out() {
             return self.given_up().await;
         }
@@ -159,7 +162,16 @@ impl<K: Remediation> Pass<K> {
 
     /// Released. What is left is to see the node come back.
     async fn completed(&mut self, node: Option<&Node>) -> Result<Action, Error> {
+        // The session goes on looking: a sign of the old boot is told also now.
+        self.note_contradiction().await?;
         self.recovered(node);
+        self.save().await?;
+        Ok(Action::requeue(IDLE))
+    }
+
+    /// The component said that it cannot be done: escalation moves on, and nothing is begun again here.
+    async fn failed(&mut self) -> Result<Action, Error> {
+        self.context.fences.stop(&self.target.uid);
         self.save().await?;
         Ok(Action::requeue(IDLE))
     }

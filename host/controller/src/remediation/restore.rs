@@ -29,9 +29,9 @@ impl<K: Remediation> Pass<K> {
     pub(super) async fn clean_up(&mut self, node: Option<&Node>) -> Result<Action, Error> {
         self.context.fences.stop(&self.target.uid);
         self.recovered(node);
-        // A release that was committed and not applied must never be applied now.
+        // What was committed and not applied must never be applied now, least of all a release.
         self.progress().pending.retain(|pending| {
-            !matches!(serde_json::from_value::<Effect>(pending.effect.clone()), Ok(Effect::Release { .. }))
+            serde_json::from_value::<Effect>(pending.effect.clone()).is_ok_and(|effect| takes_back(&effect))
         });
         if let Some(node) = node {
             for _ in 0..CALLS {
@@ -47,6 +47,7 @@ impl<K: Remediation> Pass<K> {
                 }
             }
         }
+        self.context.fences.stop(&self.target.uid);
         self.restore().await?;
         status::happened(self.progress(), Stage::Restored, &clock::wall(), "taints", "taints removed, intent let go");
         self.save().await?;
@@ -183,6 +184,18 @@ impl<K: Remediation> Pass<K> {
     }
 }
 
+/// Whether an effect may still be applied while the object is being deleted: it only takes back, or tells.
+pub(super) fn takes_back(effect: &Effect) -> bool {
+    match effect {
+        Effect::Restore { .. }
+        | Effect::UntaintOwn { .. }
+        | Effect::Uncordon
+        | Effect::Condition { .. }
+        | Effect::Event { .. } => true,
+        Effect::RequestFence { .. } | Effect::Release { .. } | Effect::Cordon | Effect::TaintOwn { .. } => false,
+    }
+}
+
 /// `key=value:effect` or `key:effect`.
 fn parse(text: &str) -> Option<k8s_openapi::api::core::v1::Taint> {
     let (name, effect) = text.rsplit_once(':')?;
@@ -196,6 +209,14 @@ fn parse(text: &str) -> Option<k8s_openapi::api::core::v1::Taint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deletion_begins_nothing() {
+        let fence = Effect::RequestFence { method: palisade_runtime::FenceMethod::SelfFence };
+        assert!(!takes_back(&fence) && !takes_back(&Effect::Cordon));
+        assert!(takes_back(&Effect::Uncordon));
+        assert!(takes_back(&Effect::Restore { what: palisade_runtime::Restoration::Everything }));
+    }
 
     #[test]
     fn records_of_taints_read_back() {

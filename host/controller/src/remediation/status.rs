@@ -83,6 +83,14 @@ pub fn is_completed(status: &Status) -> bool {
     status.phase.as_deref() == Some(phase::FENCING_COMPLETED)
 }
 
+/// Whether the component said that it cannot be done. After a contradiction it may be called again all the same: a new
+/// boot settles it.
+pub fn gave_up(status: &Status) -> bool {
+    status.palisade.as_ref().is_some_and(|progress| {
+        progress.contradicted.is_empty() && progress.timeline.iter().any(|entry| entry.stage == Stage::Failed)
+    })
+}
+
 /// Adds a step to the timeline unless the same one (about the same thing) is the newest of its stage.
 pub fn happened(progress: &mut Progress, stage: Stage, at: &Time, about: &str, detail: &str) {
     let known = progress
@@ -346,6 +354,16 @@ mod tests {
         stand(&mut status, Standing::Finished, "");
         assert!(status.conditions.iter().all(|condition| condition.last_transition_time != old));
         assert!(succeeded(&status, "True"));
+    }
+
+    #[test]
+    fn what_cannot_be_done_stays_so_unless_a_new_boot_may_settle_it() {
+        let mut status = Status::default();
+        assert!(!gave_up(&status));
+        happened(status.palisade.get_or_insert_default(), Stage::Failed, &clock::wall(), "no power", "no power");
+        assert!(gave_up(&status));
+        contradict(status.palisade.get_or_insert_default(), "intent");
+        assert!(!gave_up(&status));
     }
 
     #[test]

@@ -184,6 +184,11 @@ impl World {
         self.remediations().delete(name, &DeleteParams::default()).await.unwrap();
     }
 
+    pub async fn drop_finalizers(&self, name: &str) {
+        let patch = json!({ "metadata": { "finalizers": null } });
+        self.remediations().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    }
+
     /// Deleted and let go.
     pub async fn vanishes(&self, name: &str) {
         eventually(&format!("{name} vanishes"), || async {

@@ -69,7 +69,7 @@ impl Prover {
     ) -> Vec<Effect> {
         let from = lease.intent_first_seen.unwrap_or(now);
         let fencing = Self::fencing_on(intent, lease, node, from, now);
-        let Some(candidate) = boot_changed(&fencing, Some(node), lease, now) else {
+        let Some(candidate) = boot_changed(&fencing, Some(node), Some(lease), now) else {
             return self.begin_again("the boots of node and agent lease differ", now);
         };
         self.prove(&candidate, Box::new(fencing), now)
@@ -86,7 +86,7 @@ impl Prover {
 
     fn candidates(&self, fencing: &Fencing, snapshot: &Snapshot, lease: &LeaseRead) -> Vec<Candidate> {
         // A later boot outranks everything: then nothing may be forced any more.
-        if let Some(changed) = boot_changed(fencing, snapshot.node.as_ref(), lease, snapshot.begun) {
+        if let Some(changed) = boot_changed(fencing, snapshot.node.as_ref(), Some(lease), snapshot.begun) {
             return vec![changed];
         }
         let terms = &fencing.intent.terms;
@@ -279,13 +279,13 @@ impl Prover {
         if !proof.kind.forces() {
             return vec![];
         }
-        let lease = match carrying(fencing, snapshot) {
-            Ok(lease) => lease,
-            Err(why) => return self.begin_again(why, now),
-        };
         let fencing = fencing.clone();
-        if let Some(changed) = boot_changed(&fencing, snapshot.node.as_ref(), lease, now) {
+        // Another boot ends the matter, whatever became of the lease meanwhile.
+        if let Some(changed) = boot_changed(&fencing, snapshot.node.as_ref(), snapshot.lease.as_ref(), now) {
             return self.prove(&changed, fencing, now);
+        }
+        if let Err(why) = carrying(&fencing, snapshot) {
+            return self.begin_again(why, now);
         }
         let kind = proof.kind;
         let proof = proof.clone();
@@ -310,9 +310,8 @@ impl Prover {
     pub(super) fn look_for_new_boot(&mut self, snapshot: &Snapshot, now: Mono) -> Vec<Effect> {
         self.due = now + RETRY;
         let Stage::Contradicted { fencing, .. } = &self.stage else { return vec![] };
-        let Ok(lease) = carrying(fencing, snapshot) else { return vec![] };
         let fencing = fencing.clone();
-        match boot_changed(&fencing, snapshot.node.as_ref(), lease, now) {
+        match boot_changed(&fencing, snapshot.node.as_ref(), snapshot.lease.as_ref(), now) {
             Some(changed) => self.prove(&changed, fencing, now),
             None => vec![],
         }
@@ -361,10 +360,15 @@ fn end_of_life(fencing: &Fencing) -> Mono {
 
 /// P1: a source that named b at the intent names another, non-empty boot in a later version. Only reads made after the
 /// intent come here, so every version they show is later.
-fn boot_changed(fencing: &Fencing, node: Option<&NodeRead>, lease: &LeaseRead, ready: Mono) -> Option<Candidate> {
+fn boot_changed(
+    fencing: &Fencing,
+    node: Option<&NodeRead>,
+    lease: Option<&LeaseRead>,
+    ready: Mono,
+) -> Option<Candidate> {
     let ended = &fencing.intent.boot_id;
     let by_node = node.and_then(|node| node.boot.as_ref()).map(|boot| ("Node", boot));
-    let by_lease = lease.record.as_ref().map(|record| ("agent lease", &record.boot_id));
+    let by_lease = lease.and_then(|lease| lease.record.as_ref()).map(|record| ("agent lease", &record.boot_id));
     let (source, boot) = [by_node, by_lease].into_iter().flatten().find(|(_, boot)| *boot != ended)?;
     Some(Candidate {
         kind: ProofKind::BootChanged,

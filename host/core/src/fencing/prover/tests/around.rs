@@ -303,3 +303,16 @@ fn a_new_boot_that_fell_silent_is_fenced_in_its_turn() {
     let world = world.intended();
     assert_eq!(world.prover.intent().unwrap().boot_id, boot("b2"));
 }
+
+#[test]
+fn a_new_boot_ends_the_matter_also_when_the_intent_is_gone() {
+    let mut world = World::new(terms()).intended();
+    world.promise("n2", world.now, None);
+    world.promise("n3", world.now, None);
+    world.run(bound() + 200);
+    assert_eq!(world.kind(), Some(ProofKind::LeaseExpired));
+    world.node_boot = Some(boot("b2"));
+    world.change_lease(|lease| lease.intent = None);
+    world.read();
+    assert_eq!(world.kind(), Some(ProofKind::BootChanged));
+}

@@ -115,7 +115,7 @@ fn line_10_an_intent_that_went_away_begins_again() {
     // Somebody cleared it and the node renewed; the old D passes.
     world.change_lease(|lease| lease.intent = None);
     world.change_record(|record| record.sequence += 1);
-    world.now = world.now + Duration::from_secs(60);
+    world.now = world.now + Duration::from_mins(1);
     world.read();
     assert_eq!(world.kind(), None);
     assert!(world.prover.intent().is_none());
