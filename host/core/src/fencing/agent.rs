@@ -35,7 +35,7 @@ use self::fence::Fence;
 use self::guard::{Stopping, WatchdogState};
 use self::life::{Life, ResetTimes};
 use self::renew::{Direct, KnownLease};
-use super::record::{AgentRecord, Claims, Terms};
+use super::record::{AgentRecord, Claims, Terms, Watchdog};
 use crate::time::{Mono, millis};
 
 /// Requests remembered for late answers.
@@ -65,6 +65,11 @@ pub struct Agent {
     direct: Direct,
     asking: Asking,
     watchdog: WatchdogState,
+    /// The device that is armed for certain, by this process or an earlier one of this boot. Cleared, on disk too,
+    /// before a device is disarmed: only what stands here may be relied on to end this boot.
+    device: Option<Watchdog>,
+    /// Disarming failed; when it is tried again.
+    disarm_refused: Option<Mono>,
     /// A contact of this boot is in the host file: the watchdog may be armed and self-fencing claimed.
     contacted: bool,
     /// The machine lost time before this request was made; feeding waits for R1 or R2 by it or a later one.
@@ -102,6 +107,7 @@ enum Then {
     Send(RequestId),
     Contacted,
     Fenced,
+    Disarm,
 }
 
 impl Agent {
@@ -126,6 +132,8 @@ impl Agent {
             direct: Direct::new(now),
             asking: Asking::default(),
             watchdog: WatchdogState::Closed,
+            device: None,
+            disarm_refused: None,
             contacted: false,
             lost_time: None,
             stopping: None,
@@ -138,6 +146,7 @@ impl Agent {
             agent.sequence = file.sequence;
             agent.sequence_known = true;
             agent.contacted = file.confirmed.is_some();
+            agent.device = file.device;
             agent.life = Life::inherited(now, file.until, file.confirmed, file.sent, resets);
             agent.addresses = file.peers.iter().map(|peer| (peer.node.clone(), peer.clone())).collect();
             agent.roster = file.peers;
@@ -167,7 +176,7 @@ impl Agent {
             }
             Event::WatchdogOpened(outcome) => self.watchdog_opened(now, outcome),
             Event::WatchdogFailed(why) => self.watchdog_failed(now, why),
-            Event::WatchdogDisarmed(outcome) => self.watchdog_disarmed(outcome),
+            Event::WatchdogDisarmed(outcome) => self.watchdog_disarmed(now, outcome),
             Event::TimeLost => self.time_lost(now),
             Event::GracefulStop { limit } => self.graceful_stop(now, limit),
         }
@@ -191,11 +200,10 @@ impl Agent {
 
     /// When a [`Event::Tick`] is needed next, if nothing else happens.
     pub fn next_deadline(&self) -> Option<Mono> {
-        if let Some(fence) = &self.fence {
-            return Some(fence.next_deadline());
+        if self.fence.is_some() {
+            return self.fence_deadline();
         }
-        let ending = self.life.until().filter(|_| self.must_act_at_the_end());
-        [ending, Some(self.direct.next_deadline()), self.ask_deadline(), self.guard_deadline()]
+        [self.end_deadline(), Some(self.direct.next_deadline()), self.ask_deadline(), self.guard_deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -231,18 +239,21 @@ impl Agent {
     }
 
     /// The terms this agent wants to publish now.
-    fn desired_terms(&self) -> Terms {
+    fn desired_terms(&self, now: Mono) -> Terms {
         let jury = if self.identity { jury::choose(&self.me.node, &self.roster) } else { Vec::new() };
-        let watchdog = self.watchdog.armed().cloned();
+        // On the way to "disarmed" the device counts no more, for nobody.
+        let watchdog = self.device.clone().filter(|_| self.stopping.is_none());
         let means = self.settings.software_reboot || watchdog.as_ref().is_some_and(|watchdog| watchdog.resets);
         let ready = self.contacted && (!self.settings.watchdog || self.watchdog.settled());
         let enough_peers = u32::try_from(jury.len()).unwrap_or(u32::MAX) >= self.settings.min_peers;
-        let self_fences = self.identity && ready && means && enough_peers && self.stopping.is_none();
+        // A claim made after `L` would end the node at once, where it only has to be renewed first.
+        let alive = self.life.until().is_some_and(|until| now < until);
+        let self_fences = self.identity && alive && ready && means && enough_peers && self.stopping.is_none();
         let timeout = watchdog.as_ref().map(|watchdog| Duration::from_millis(watchdog.timeout_millis));
         Terms {
             time_to_live_millis: millis(self.settings.tuning.time_to_live()),
             watchdog,
-            reset_steps_millis: millis(self.settings.steps.within(timeout).total()),
+            reset_steps_millis: self.reset_steps_millis(self.settings.steps.within(timeout)),
             jury,
             min_peers: self.settings.min_peers,
             claims: Claims { self_fences, may_exempt: false },
@@ -253,7 +264,7 @@ impl Agent {
     fn next_record(&mut self, now: Mono) -> AgentRecord {
         self.sequence += 1;
         self.sequence_known = true;
-        let terms = self.desired_terms();
+        let terms = self.desired_terms(now);
         self.life.sending(now, self.sequence, &terms);
         AgentRecord {
             node: self.me.node.clone(),
@@ -291,6 +302,7 @@ impl Agent {
             confirmed: self.life.confirmed().cloned(),
             sent: self.life.sent().to_vec(),
             fenced: self.fence.as_ref().map(|fence| fence.fenced.clone()),
+            device: self.device.clone(),
             peers,
         };
         self.effects.push(Effect::WriteHostFile { write, file: Box::new(file) });
@@ -302,6 +314,7 @@ impl Agent {
             self.say(Level::Error, "the host file could not be written: nothing that it describes is sent");
         }
         match (then, stored) {
+            (Then::Disarm, stored) => self.disarm_stored(now, stored),
             (Then::Fenced, stored) => self.fence_stored(now, stored),
             (Then::Send(request), true) if self.fence.is_none() => self.send(now, request),
             (Then::Send(request), _) => self.dropped(now + LOCAL_RETRY, request),
@@ -368,7 +381,7 @@ impl Agent {
 
     /// Terms differ from the published ones: renew at once instead of at the next interval.
     fn publish_if_changed(&mut self, now: Mono) {
-        let desired = self.desired_terms();
+        let desired = self.desired_terms(now);
         if self.life.confirmed().is_some_and(|confirmed| confirmed.terms != desired) {
             self.direct.hurry(now);
         }
