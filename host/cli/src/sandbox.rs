@@ -127,6 +127,9 @@ pub struct MatrixArguments {
     /// Only name the cases.
     #[arg(long)]
     list: bool,
+    /// How many cases run side by side; on the real back end they share a cluster and take turns.
+    #[arg(long, default_value_t = 2)]
+    lanes: usize,
     #[command(flatten)]
     parts: PartArguments,
 }
@@ -179,6 +182,7 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
                 parts: arguments.parts.parts()?,
                 verbose: arguments.verbose,
                 list: arguments.list,
+                lanes: arguments.lanes,
             })
             .await
         }

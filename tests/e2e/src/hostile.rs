@@ -1,5 +1,6 @@
 //! A remediator that means harm, on several nodes at once, while another node really fails.
 
+use std::fmt::Write;
 use std::time::Instant;
 
 use palisade_sandbox::demo::Running;
@@ -43,7 +44,9 @@ async fn attack_and_play(suite: &Suite, running: &mut Running) -> Result<(), Str
     let failing = running.shared.read(|world| world.pods.get("ledger-0").map(|pod| pod.node.clone()));
     let nodes: Vec<String> = running.lab.nodes().into_iter().filter(|node| Some(node) != failing.as_ref()).collect();
     for (attack, node) in ATTACKS.iter().zip(nodes.iter().cycle()) {
-        manifest += &format!(
+        // Writing to a String cannot fail.
+        let _ = write!(
+            manifest,
             "---\napiVersion: palisade.dev/v1alpha1\nkind: WasmRemediation\nmetadata: {{name: attack-{attack}, namespace: \
              palisade-system, annotations: {{remediation.medik8s.io/node-name: {node}}}}}\n\
              spec: {{remediator: hostile, parameters: {{attack: {attack}}}}}\n"

@@ -123,10 +123,9 @@ async fn apply_samples(suite: &Suite, fixtures: &Path) -> Result<(), String> {
     for sample in &samples {
         let text = std::fs::read_to_string(sample).map_err(|error| format!("{}: {error}", sample.display()))?;
         for namespace in text.lines().filter_map(|line| line.trim().strip_prefix("namespace: ")) {
-            match suite.kubectl(&["create", "namespace", namespace.trim()]).await {
-                Err(said) if !said.contains("AlreadyExists") => return Err(said),
-                _ => {}
-            }
+            let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {}}}\n", namespace.trim());
+            let path = suite.manifest("namespace", &namespace)?;
+            suite.kubectl(&["apply", "-f", &path.display().to_string()]).await?;
         }
         suite.kubectl(&["apply", "-f", &sample.display().to_string()]).await?;
     }

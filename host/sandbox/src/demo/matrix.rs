@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
+use futures::StreamExt;
+
 use super::options::{BackendKind, KILL_STAGES, Kill, Parts, Scenario};
 use super::outcome::Outcome;
 use super::run::Stand;
@@ -23,6 +25,8 @@ pub struct Matrix {
     pub verbose: bool,
     /// Only name the cases.
     pub list: bool,
+    /// How many cases run side by side on the sandbox.
+    pub lanes: usize,
 }
 
 /// Strategies that every fault is played with.
@@ -75,31 +79,67 @@ pub async fn matrix(matrix: Matrix) -> anyhow::Result<bool> {
 }
 
 async fn play_all(matrix: &Matrix, cases: Vec<Scenario>, dir: &Path) -> anyhow::Result<bool> {
-    let style = if matrix.verbose { Style::of_stdout(false) } else { Style::Silent };
-    let stand =
-        super::stand(matrix.backend, &matrix.parts, dir, 0, &Timings::default(), &Timeline::new(Style::Silent)).await?;
     let total = cases.len();
+    // Agents find each other through the API: only cases with an API of their own may run side by side.
+    let (shared, lanes) = match matrix.backend {
+        BackendKind::Sandbox => (None, matrix.lanes.max(1)),
+        BackendKind::Real => (Some(bare_stand(matrix, dir).await?), 1),
+    };
+    let played = cases.into_iter().enumerate().map(|(number, case)| {
+        let shared = shared.as_ref();
+        async move { (number, Box::pin(play_one(matrix, shared, case, dir)).await) }
+    });
+    let mut played = futures::stream::iter(played).buffer_unordered(lanes);
     let mut outcomes = Vec::new();
-    for (number, case) in cases.into_iter().enumerate() {
-        let title = case.title();
-        let outcome = Box::pin(one(&stand, case, dir, style)).await;
-        println!("[{}/{total}] {} {}", number + 1, matrix.backend, line(&outcome));
+    while let Some((number, outcome)) = played.next().await {
+        println!("[{}/{total}] {} {}", outcomes.len() + 1, matrix.backend, line(&outcome));
         for failure in &outcome.failures {
             println!("        {failure}");
         }
         if !outcome.passed {
-            super::show_logs(&dir.join(slug(&title)));
+            super::show_logs(&dir.join(slug(&outcome.title)));
         }
-        outcomes.push(outcome);
+        outcomes.push((number, outcome));
     }
-    stand.backend.stop().await;
+    drop(played);
+    if let Some(stand) = shared {
+        stand.backend.stop().await;
+    }
+    outcomes.sort_by_key(|(number, _)| *number);
     println!("\n{:<10} {:<46} {:<7} {:>8} {:>14}", "back end", "case", "result", "seconds", "intent→proof");
-    for outcome in &outcomes {
+    for (_, outcome) in &outcomes {
         println!("{:<10} {}", matrix.backend.to_string(), line(outcome));
     }
-    let failed = outcomes.iter().filter(|outcome| !outcome.passed).count();
+    let failed = outcomes.iter().filter(|(_, outcome)| !outcome.passed).count();
     println!("{} passed, {failed} failed", outcomes.len() - failed);
     Ok(failed == 0)
+}
+
+async fn bare_stand(matrix: &Matrix, dir: &Path) -> anyhow::Result<Stand> {
+    let timeline = Timeline::new(Style::Silent);
+    super::stand(matrix.backend, &matrix.parts, dir, 0, &Timings::default(), &timeline).await
+}
+
+/// One case, on the shared back end or on one of its own.
+async fn play_one(matrix: &Matrix, shared: Option<&Stand>, case: Scenario, dir: &Path) -> Outcome {
+    let style = if matrix.verbose { Style::of_stdout(false) } else { Style::Silent };
+    if let Some(stand) = shared {
+        return one(stand, case, dir, style, true).await;
+    }
+    let own = dir.join(slug(&case.title()));
+    let title = case.title();
+    let stand = match std::fs::create_dir_all(&own) {
+        Ok(()) => bare_stand(matrix, &own).await,
+        Err(error) => Err(error.into()),
+    };
+    match stand {
+        Ok(stand) => {
+            let outcome = one(&stand, case, dir, style, false).await;
+            stand.backend.stop().await;
+            outcome
+        }
+        Err(error) => Outcome::failed(&title, format!("{error:#}"), 0.0),
+    }
 }
 
 fn line(outcome: &Outcome) -> String {
@@ -112,7 +152,7 @@ fn slug(title: &str) -> String {
     title.replace([' ', '='], "-")
 }
 
-async fn one(stand: &Stand, case: Scenario, dir: &Path, style: Style) -> Outcome {
+async fn one(stand: &Stand, case: Scenario, dir: &Path, style: Style, shared: bool) -> Outcome {
     let started = Instant::now();
     let title = case.title();
     let dir = dir.join(slug(&title));
@@ -130,7 +170,7 @@ async fn one(stand: &Stand, case: Scenario, dir: &Path, style: Style) -> Outcome
     if let Err(error) = record(&dir, &timeline, &outcome) {
         tracing::warn!(%error, "cannot keep the timeline");
     }
-    Box::pin(running.stop(true)).await;
+    Box::pin(running.stop(shared)).await;
     outcome
 }
 

@@ -182,7 +182,7 @@ impl Running {
 
     /// The fault, and everything that follows from it. An error means that an expectation was not met in time.
     pub async fn play(&mut self) -> anyhow::Result<()> {
-        self.choose_victims().await?;
+        self.choose_victims()?;
         let fault = self.scenario.fault;
         let before = self.lab.ledger.latest();
         self.before = before;
@@ -197,7 +197,7 @@ impl Running {
         if fault == Fault::ApiOutage { self.outage().await } else { self.remediation().await }
     }
 
-    async fn choose_victims(&mut self) -> anyhow::Result<()> {
+    fn choose_victims(&mut self) -> anyhow::Result<()> {
         if self.scenario.fault == Fault::ApiOutage {
             self.hit = self.lab.nodes();
             return Ok(());

@@ -228,7 +228,9 @@ impl Lab {
                 for node in &hit {
                     self.network.cut(*node, Endpoint::Api);
                     self.network.cut(*node, Endpoint::Controller);
-                    others.iter().for_each(|other| self.network.cut(*node, *other));
+                    for other in &others {
+                        self.network.cut(*node, *other);
+                    }
                 }
             }
         }
