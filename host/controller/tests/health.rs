@@ -142,7 +142,7 @@ async fn several_templates_give_names_that_two_detectors_agree_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_template_disables_the_policy_until_it_is_there() {
-    let mut cluster = Cluster::new().await;
+    let mut cluster = Cluster::new();
     cluster.node("a", "True", 3_600).await;
     cluster.node("b", "Unknown", 60).await;
     cluster.node("c", "True", 3_600).await;
@@ -202,7 +202,7 @@ async fn policies_with_mistakes_say_so_and_others_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_cannot_be_decoded_is_reported_and_others_go_on() {
     // Given a server with an older definition, without the rule on durations
-    let mut cluster = Cluster::new().await;
+    let mut cluster = Cluster::new();
     let mut old = serde_json::to_value(<NodeHealthCheck as kube::CustomResourceExt>::crd()).unwrap();
     let fields = old.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties").unwrap();
     fields["healthyDelay"].as_object_mut().unwrap().remove("x-kubernetes-validations");

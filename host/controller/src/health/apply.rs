@@ -70,7 +70,8 @@ impl Pass<'_> {
         let (Some(step), Some(template)) = (self.steps.get(index), self.templates.usable.get(&index)) else {
             return Ok(Change::None);
         };
-        let (Some(node), Some(kind)) = (self.nodes.iter().find(|known| known.name == node), self.kind(&step.kind))
+        let (Some(node), Some(kind)) =
+            (self.nodes.iter().find(|known| known.name == node), self.kind(&step.api_version, &step.kind))
         else {
             return Ok(Change::None);
         };
@@ -105,7 +106,7 @@ impl Pass<'_> {
         if !self.may_let_go(node, orphaned).await.map_err(|error| failure(&error))? {
             return Ok(Change::None);
         }
-        let Some(kind) = self.kind(&key.kind) else { return Ok(Change::None) };
+        let Some(kind) = self.kind(&key.api_version, &key.kind) else { return Ok(Change::None) };
         let params = DeleteParams {
             preconditions: Some(Preconditions { uid: Some(key.uid.clone()), ..Preconditions::default() }),
             ..DeleteParams::default()
@@ -143,7 +144,7 @@ impl Pass<'_> {
     }
 
     async fn annotate(&self, key: &ObjectKey, annotation: &str, value: Value) -> Result<(), Failure> {
-        let Some(kind) = self.kind(&key.kind) else { return Ok(()) };
+        let Some(kind) = self.kind(&key.api_version, &key.kind) else { return Ok(()) };
         let body = json!({ "metadata": { "uid": key.uid, "annotations": { annotation: value } } });
         let api = kind.api(&self.world.client, &key.namespace);
         match api.patch(&key.name, &PatchParams::default(), &Patch::Merge(body)).await {
@@ -166,8 +167,10 @@ impl Pass<'_> {
         }
     }
 
-    fn kind(&self, name: &str) -> Option<&Kind> {
-        self.templates.kinds.iter().find(|kind| kind.resource.kind == name).map(AsRef::as_ref)
+    fn kind(&self, api_version: &str, name: &str) -> Option<&Kind> {
+        let is_it =
+            |kind: &&std::sync::Arc<Kind>| kind.resource.kind == name && kind.resource.api_version == api_version;
+        self.templates.kinds.iter().find(is_it).map(AsRef::as_ref)
     }
 
     fn view(&self, kind: &Kind, mut object: DynamicObject) -> RemediationView {

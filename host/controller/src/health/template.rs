@@ -40,11 +40,6 @@ pub(super) struct Templates {
 pub(super) async fn look_up(kinds: &Kinds, steps: &[Step]) -> Result<Templates, KindError> {
     let mut found = Templates::default();
     for (index, step) in steps.iter().enumerate() {
-        match kinds.get(&step.api_version, &step.kind).await {
-            Ok(kind) => found.kinds.push(kind),
-            Err(unknown @ KindError::Unknown { .. }) => found.distrust(not_found(unknown.to_string())),
-            Err(error) => return Err(error),
-        }
         let template = match kinds.get(&step.api_version, &step.template_kind).await {
             Ok(kind) => check(&kind, step),
             Err(unknown @ KindError::Unknown { .. }) => Err(not_found(unknown.to_string())),
@@ -56,8 +51,15 @@ pub(super) async fn look_up(kinds: &Kinds, steps: &[Step]) -> Result<Templates, 
             }
             Err(hold) => found.distrust(hold),
         }
+        match kinds.get(&step.api_version, &step.kind).await {
+            Ok(kind) => found.kinds.push(kind),
+            Err(unknown @ KindError::Unknown { .. }) => found.distrust(not_found(unknown.to_string())),
+            Err(error) => return Err(error),
+        }
     }
-    found.kinds.sort_by(|a, b| a.resource.kind.cmp(&b.resource.kind));
+    found
+        .kinds
+        .sort_by(|a, b| (&a.resource.api_version, &a.resource.kind).cmp(&(&b.resource.api_version, &b.resource.kind)));
     found.kinds.dedup_by(|a, b| a.resource == b.resource);
     if let Some(hold) = ambiguous(steps, &found.usable) {
         found.distrust(hold);

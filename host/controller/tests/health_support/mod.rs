@@ -39,7 +39,7 @@ impl Drop for Cluster {
 
 impl Cluster {
     /// With our definitions, `Foo` and `Bar` with their templates, and namespace `rem`.
-    pub async fn new() -> Self {
+    pub fn new() -> Self {
         let store = ApiStore::new(Settings { audit: 10_000, ..Settings::default() });
         let client = store.client();
         let cluster = Self { store, client, detectors: Vec::new() };
@@ -55,7 +55,7 @@ impl Cluster {
 
     /// The same with templates `foo` and `bar`, nodes `a`, `b`, `c`, and a running detector.
     pub async fn ready() -> Self {
-        let mut cluster = Self::new().await;
+        let mut cluster = Self::new();
         cluster.apply(&template("FooTemplate", "foo"));
         cluster.apply(&template("BarTemplate", "bar"));
         for name in ["a", "b", "c"] {
