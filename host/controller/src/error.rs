@@ -1,5 +1,14 @@
 //! Why a pass over a remediation did not come to its end. Each is retried.
 
+use std::time::Duration;
+
+/// Runs something with a limit: a request that hangs must not hold up a node's fencing for ever.
+pub async fn within<T>(limit: Duration, what: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(Error::Busy(format!("{what} did not come to an end within {limit:?}"))))
+}
+
 /// An error of one pass; other remediations go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -30,5 +39,17 @@ fn api_text(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => format!("the API server refused ({}): {}", status.code, status.message),
         other => format!("the API server cannot be reached: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_hangs_is_given_up() {
+        let hangs = std::future::pending::<Result<(), Error>>();
+        let error = within(Duration::from_secs(60), "the pass", hangs).await.unwrap_err();
+        assert_eq!(error.to_string(), "the pass did not come to an end within 60s");
     }
 }

@@ -62,11 +62,15 @@ async fn agent_leases(context: Arc<Context>, writer: Writer<Lease>, changed: Arc
 
 /// Answers signing requests: when a lease changed, and now and then for those that could not be answered.
 async fn signing(context: Arc<Context>, authority: Arc<Authority>, changed: Arc<Notify>) {
+    let mut answered = certificates::Answered::default();
     loop {
         for lease in context.leases.state() {
+            if answered.knows(&lease) {
+                continue;
+            }
             match certificates::sign(&context.client, &authority, &lease).await {
                 Ok(true) => tracing::info!(node = lease.name_any(), "agent certificate issued"),
-                Ok(false) => {}
+                Ok(false) => answered.note(&lease, &authority),
                 Err(error) => tracing::warn!(node = lease.name_any(), %error, "agent certificate not issued"),
             }
         }

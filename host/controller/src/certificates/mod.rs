@@ -4,4 +4,4 @@ mod authority;
 mod signing;
 
 pub use authority::establish;
-pub use signing::sign;
+pub use signing::{Answered, sign};

@@ -1,5 +1,8 @@
 //! Certificates for agents: the request stands in the agent's own lease, and so does the answer.
 
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, Patch, PatchParams};
@@ -12,10 +15,12 @@ use serde_json::json;
 use crate::error::Error;
 use crate::fence::lease;
 
+/// An answer that was found good is checked again after this time: certificates end.
+const RECHECK: Duration = Duration::from_mins(10);
+
 /// Whether a lease asks for a certificate that it does not have yet.
 pub fn asks(lease: &Lease, authority: &Authority) -> bool {
-    let annotation = |key| lease.annotations().get(key).map(String::as_str).unwrap_or_default();
-    let (request, certificate) = (annotation(SIGNING_REQUEST), annotation(CERTIFICATE));
+    let (request, certificate) = (annotation(lease, SIGNING_REQUEST), annotation(lease, CERTIFICATE));
     let answered =
         request_matches_certificate(request, certificate) && is_ours(authority, certificate, &lease.name_any());
     !request.is_empty() && !answered
@@ -27,6 +32,34 @@ fn is_ours(authority: &Authority, certificate: &str, node: &str) -> bool {
     let Ok(trust) = authority.trust() else { return false };
     // The check ends at the signature, because nothing was signed: everything before it was in order.
     matches!(trust.verify_record(certificate, node, b"", ""), Ok(()) | Err(IdentityError::BadSignature))
+}
+
+/// Requests that need no answer, as far as is known: agents write their leases all the time, and checking a chain of
+/// certificates for each of all nodes at each write would cost the more the larger the cluster is.
+#[derive(Debug, Default)]
+pub struct Answered(HashMap<String, (String, String, Instant)>);
+
+impl Answered {
+    /// Whether this very request had this very answer a short time ago; now and then the chain is checked again.
+    pub fn knows(&self, lease: &Lease) -> bool {
+        self.0.get(&lease.name_any()).is_some_and(|(request, certificate, checked)| {
+            *request == annotation(lease, SIGNING_REQUEST)
+                && *certificate == annotation(lease, CERTIFICATE)
+                && checked.elapsed() < RECHECK
+        })
+    }
+
+    /// Remembers a lease that was just looked at and asks for nothing.
+    pub fn note(&mut self, lease: &Lease, authority: &Authority) {
+        if !asks(lease, authority) {
+            let (request, certificate) = (annotation(lease, SIGNING_REQUEST), annotation(lease, CERTIFICATE));
+            self.0.insert(lease.name_any(), (request.to_owned(), certificate.to_owned(), Instant::now()));
+        }
+    }
+}
+
+fn annotation<'a>(lease: &'a Lease, key: &str) -> &'a str {
+    lease.annotations().get(key).map(String::as_str).unwrap_or_default()
 }
 
 /// Answers the signing request of a lease. The certificate names the node of that lease and nothing else, whatever the
@@ -41,7 +74,7 @@ pub async fn sign(client: &Client, authority: &Authority, lease: &Lease) -> Resu
             "lease {namespace}/{node} asks for a certificate, but there is no node {node}; nothing is signed"
         )));
     }
-    let request = lease.annotations().get(SIGNING_REQUEST).map(String::as_str).unwrap_or_default();
+    let request = annotation(lease, SIGNING_REQUEST);
     let certificate = authority
         .issue_agent(request, &node)
         .map_err(|error| Error::Blocked(format!("signing request of {namespace}/{node}: {error}")))?;
@@ -83,5 +116,18 @@ mod tests {
         assert!(asks(&lease(&request, &certificate), &Authority::create().unwrap()));
         assert!(asks(&lease(&request, &authority.issue_agent(&request, "n2").unwrap()), &authority));
         assert!(!asks(&lease("", ""), &authority));
+    }
+
+    #[test]
+    fn an_answered_request_is_not_checked_at_every_write_of_the_lease() {
+        let authority = Authority::create().unwrap();
+        let request = Key::generate().unwrap().signing_request("n1").unwrap();
+        let certificate = authority.issue_agent(&request, "n1").unwrap();
+        let mut answered = Answered::default();
+        answered.note(&lease(&request, ""), &authority);
+        assert!(!answered.knows(&lease(&request, "")), "an open request is never passed over");
+        answered.note(&lease(&request, &certificate), &authority);
+        assert!(answered.knows(&lease(&request, &certificate)));
+        assert!(!answered.knows(&lease("another", &certificate)) && !answered.knows(&lease(&request, "")));
     }
 }

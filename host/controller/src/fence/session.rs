@@ -19,10 +19,15 @@ use super::read::{self, Read, boot_of, is_ready};
 use super::{FenceState, Happened, Wanted, lease, owner};
 use crate::clock;
 use crate::context::Context;
+use crate::error::within;
 use crate::workloads::mark;
 
 /// A new boot that is not ready after this time has fallen silent too, and is fenced in its turn.
 const NEW_BOOT_GRACE: Duration = Duration::from_mins(1);
+/// Marking takes no longer: what is left is done when it begins again.
+const MARK_LIMIT: Duration = Duration::from_mins(1);
+/// Writing the intent takes no longer; whether it was stored, the next read shows.
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
 /// Answers and changes in quick succession lead to one read.
 const READ_GAP: Duration = Duration::from_millis(50);
 
@@ -150,7 +155,10 @@ impl Session {
         // Before it is sent: its answer may be lost.
         context.seen.attempt(&target.node, &write.lease_uid, &write.intent.uid, write.counted_from);
         let (client, namespace) = (&context.client, &context.options.namespace);
-        let outcome = lease::store(client, namespace, &target.node, write).await;
+        let store = lease::store(client, namespace, &target.node, write);
+        let outcome = tokio::time::timeout(WRITE_LIMIT, store).await.unwrap_or_else(|_| WriteOutcome::Unknown {
+            why: format!("the API server did not answer within {WRITE_LIMIT:?}"),
+        });
         // Another controller may have let go of everything since: then nobody else clears what was just written.
         if outcome != WriteOutcome::Conflict && matches!(owner::wants_fencing(&context, &target).await, Ok(false)) {
             if let Err(error) = lease::let_go(client, namespace, &target.node, &target.owner()).await {
@@ -173,7 +181,7 @@ impl Session {
             Err(error) => return self.feed(Event::MarkFailed { why: error.to_string() }),
         }
         let node = self.wanted.target.node.clone();
-        match mark::mark(&self.context.client, &node).await {
+        match within(MARK_LIMIT, "marking", mark::mark(&self.context.client, &node)).await {
             Ok(marked) => {
                 self.state.marked = marked;
                 self.marked_at = Some(clock::wall());

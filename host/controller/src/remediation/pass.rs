@@ -17,7 +17,7 @@ use super::status::{self, Standing};
 use super::target;
 use crate::clock;
 use crate::context::{Context, Target, node_reference};
-use crate::error::Error;
+use crate::error::{Error, within};
 use crate::events::Kind;
 use crate::fence::lease;
 use crate::fence::read::{boot_of, is_ready};
@@ -26,6 +26,10 @@ use crate::fence::read::{boot_of, is_ready};
 const IDLE: Duration = Duration::from_secs(10);
 /// Pause after a lost race for the status.
 const RACE: Duration = Duration::from_millis(200);
+/// No pass takes longer. A large release goes on in the next one.
+const LIMIT: Duration = Duration::from_mins(1);
+/// Nor does storing the last error.
+const SAVE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A pass over one remediation.
 pub struct Pass<K> {
@@ -40,7 +44,9 @@ pub struct Pass<K> {
 pub async fn reconcile<K: Remediation>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Error> {
     let mut pass = Pass::new(context, (*object).clone());
     let uid = pass.target.uid.clone();
-    match pass.run().await {
+    // Dropped at whatever line it is: that is what a crash would do, too.
+    let result = within(LIMIT, "the pass", pass.run()).await;
+    match result {
         Ok(action) => {
             pass.retries().remove(&uid);
             Ok(action)
@@ -49,7 +55,7 @@ pub async fn reconcile<K: Remediation>(object: Arc<K>, context: Arc<Context>) ->
         Err(Error::Conflict) => Ok(Action::requeue(RACE)),
         Err(error) => {
             pass.status.last_error = Some(error.to_string());
-            if let Err(error) = pass.save().await {
+            if let Err(error) = within(SAVE_LIMIT, "the write", pass.save()).await {
                 tracing::debug!(%error, remediation = pass.target.name, "last error not stored");
             }
             Err(error)
