@@ -62,7 +62,7 @@ fn mistakes(suite: &Suite) -> Result<Vec<Mistake>, String> {
             name: "a health check with a template of a kind that nobody serves",
             manifest: health_check("foreign", "foreign.example.com/v1", "ForeignTemplate"),
             object: "nhc/foreign",
-            expected: &["\"Disabled\"", "Foreign of foreign.example.com/v1"],
+            expected: &["\"Disabled\"", "ForeignTemplate of foreign.example.com/v1"],
         },
         Mistake {
             name: "a remediation by a remediator that does not exist",
