@@ -43,6 +43,8 @@ fn cases() -> Vec<Scenario> {
     cases.extend(
         kills.map(|kill| Scenario { kill_controller: Some(kill), ..Scenario::new(Fault::Isolate, "ResourceDeletion") }),
     );
+    cases.push(Scenario { kill_controller: Some(Kill::Each), ..Scenario::new(Fault::Isolate, "OutOfServiceTaint") });
+    cases.push(Scenario { kill_controller: Some(Kill::Each), ..Scenario::new(Fault::Kubelet, "ResourceDeletion") });
     for (number, case) in cases.iter_mut().enumerate() {
         case.name = format!("c{:02}", number + 1);
     }

@@ -65,24 +65,42 @@ pub async fn demo(demo: Demo) -> anyhow::Result<bool> {
     );
     check_parts(&demo.parts, demo.backend)?;
     let dir = work_dir()?;
-    let interrupted = tokio::signal::ctrl_c();
     let result = tokio::select! {
         result = play(&demo, &dir) => result,
-        _ = interrupted => {
+        _ = tokio::signal::ctrl_c() => {
             // Whatever is still running ends with us: the kernel was asked to see to it.
             eprintln!("\ninterrupted; logs are in {}", dir.display());
             return Ok(false);
         }
     };
-    match &result {
-        Ok(true) if !demo.keep => drop(std::fs::remove_dir_all(&dir)),
-        Ok(true) => {}
-        Ok(false) | Err(_) => show_logs(&dir),
+    let (passed, stage) = match result {
+        Ok(played) => played,
+        Err(error) => {
+            show_logs(&dir);
+            return Err(error);
+        }
+    };
+    if !passed {
+        show_logs(&dir);
     }
-    result
+    if demo.keep {
+        let kubeconfig = stage.1.backend.admin_kubeconfig.display();
+        eprintln!("\nThe cluster stays up:  export KUBECONFIG={kubeconfig}\nLogs: {}\nCtrl-C ends it.", dir.display());
+        tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
+    }
+    let (running, stand) = *stage;
+    Box::pin(running.stop(false)).await;
+    stand.backend.stop().await;
+    if passed {
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+    Ok(passed)
 }
 
-async fn play(demo: &Demo, dir: &Path) -> anyhow::Result<bool> {
+/// Whether it passed, and what still runs.
+type Played = (bool, Box<(Running, Stand)>);
+
+async fn play(demo: &Demo, dir: &Path) -> anyhow::Result<Played> {
     let started = Instant::now();
     let timeline = Timeline::new(Style::of_stdout(demo.json));
     let scenario = demo.scenario.clone();
@@ -98,14 +116,7 @@ async fn play(demo: &Demo, dir: &Path) -> anyhow::Result<bool> {
     }
     let outcome = running.outcome(played, started.elapsed().as_secs_f64());
     report(&timeline, &outcome)?;
-    if demo.keep {
-        let kubeconfig = stand.backend.admin_kubeconfig.display();
-        eprintln!("\nThe cluster stays up:  export KUBECONFIG={kubeconfig}\nLogs: {}\nCtrl-C ends it.", dir.display());
-        tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
-    }
-    Box::pin(running.stop(false)).await;
-    stand.backend.stop().await;
-    Ok(outcome.passed)
+    Ok((outcome.passed, Box::new((running, stand))))
 }
 
 /// Starts a back end and brings the installation to it.
