@@ -76,5 +76,9 @@ async fn contained(suite: &Suite) -> Result<(), String> {
             }
         }
     }
+    let all = ["delete", "wasmremediation", "-n", "palisade-system", "--all", "--timeout=30s"];
+    if let Err(failure) = suite.kubectl(&all).await {
+        failures.push(format!("the attacks cannot be deleted: {failure}"));
+    }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n        ")) }
 }

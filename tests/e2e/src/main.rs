@@ -5,6 +5,7 @@
 mod bad_input;
 mod hostile;
 mod kubectl;
+mod referee;
 mod suite;
 
 use std::path::PathBuf;
@@ -83,6 +84,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let mut running = suite.stand.prepare(scenario, &suite.stand.dir.join("lab"), timeline).await?;
     bad_input::is_explained(&mut suite).await;
     Box::pin(hostile::others_are_remediated_meanwhile(&mut suite, &mut running)).await;
+    if arguments.backend == BackendKind::Sandbox {
+        // Its controllers are quicker than the fencing, so that the foul has a consequence.
+        Box::pin(referee::sees_a_foul(&mut suite, &mut running)).await;
+    }
     Box::pin(running.stop(false)).await;
     suite.finish().await
 }

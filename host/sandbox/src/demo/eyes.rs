@@ -1,6 +1,7 @@
 //! Watches the cluster and the machines, keeps the [`World`](super::world::World) current, and says what changed.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -16,7 +17,11 @@ use super::timeline::{Timeline, Word};
 use super::world::{NodeView, PodView, RemediationView, Shared, World};
 use crate::lab::NAMESPACE;
 use crate::lab::machine::{Happening, What};
+use crate::lab::oracle::Ledger;
 use crate::lab::workload::CSI_DRIVER;
+
+/// Pause between two looks at the oracle.
+const ORACLE_PACE: Duration = Duration::from_millis(200);
 
 /// Sees and says; clones share everything.
 #[derive(Clone)]
@@ -37,7 +42,12 @@ pub struct Eyes {
 
 impl Eyes {
     /// Opens the eyes; they close when the set is dropped.
-    pub fn open(self, client: &Client, mut happenings: mpsc::UnboundedReceiver<Happening>) -> JoinSet<()> {
+    pub fn open(
+        self,
+        client: &Client,
+        mut happenings: mpsc::UnboundedReceiver<Happening>,
+        ledger: Ledger,
+    ) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         let all = || client.clone();
         let eyes = self.clone();
@@ -52,6 +62,17 @@ impl Eyes {
         tasks.spawn(follow(Api::<Pod>::namespaced(all(), &self.namespace), move |change| eyes.pod(&change)));
         let eyes = self.clone();
         tasks.spawn(follow(Api::<VolumeAttachment>::all(all()), move |change| eyes.attachment(&change)));
+        let timeline = self.timeline.clone();
+        tasks.spawn(async move {
+            let mut told = 0;
+            loop {
+                for violation in ledger.violations().iter().skip(told) {
+                    timeline.say(Word::Wrong, violation.to_string(), None);
+                    told += 1;
+                }
+                tokio::time::sleep(ORACLE_PACE).await;
+            }
+        });
         tasks.spawn(async move {
             while let Some(happening) = happenings.recv().await {
                 self.happening(&happening);

@@ -28,6 +28,7 @@ pub use run::{Running, Stand};
 pub use serve::{Serve, serve};
 pub use setup::crds as apply_crds;
 pub use timeline::{Style, Timeline, Word};
+pub use world::World;
 
 use crate::lab::fault::Fault;
 use crate::lab::kubeconfig;

@@ -98,7 +98,7 @@ impl Stand {
             policy: scenario.policy(),
             stages,
         };
-        let eyes = eyes.open(&lab.client, happened);
+        let eyes = eyes.open(&lab.client, happened, lab.ledger.clone());
         let program = controller::program(&self.parts, &lab.controller_kubeconfig, dir);
         let keeper = controller::keep(
             program,

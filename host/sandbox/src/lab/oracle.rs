@@ -40,6 +40,18 @@ pub struct Violation {
     pub millis: u64,
 }
 
+impl Violation {
+    /// The first stamp of an overlap says it all; what follows from the same pair is the same violation.
+    fn note(self, known: &mut Vec<Self>) {
+        let same = |other: &Self| {
+            (&other.workload, &other.earlier, &other.later) == (&self.workload, &self.earlier, &self.later)
+        };
+        if !known.iter().any(same) {
+            known.push(self);
+        }
+    }
+}
+
 /// Judges the stamps of one workload in the order they were written.
 #[derive(Debug, Default)]
 pub struct Judge {
@@ -153,7 +165,7 @@ impl Ledger {
                 later: format!("{} (boot {})", boot.node, boot.id),
                 millis: now,
             };
-            self.with(|books| books.violations.push(violation));
+            self.with(|books| violation.note(&mut books.violations));
         }
         Ok(number)
     }
@@ -178,7 +190,7 @@ impl Ledger {
             let Some(entry) = books.by_workload.get_mut(workload) else { return Ok(()) };
             entry.file.write_all(&line)?;
             if let Err(violation) = entry.judge.see(&stamp) {
-                books.violations.push(violation);
+                violation.note(&mut books.violations);
             }
             entry.latest = Some(stamp);
             Ok(())
@@ -208,9 +220,7 @@ impl Ledger {
             verdict.workloads += 1;
             verdict.boots = verdict.boots.max(judge.boots());
             for violation in violations {
-                if !verdict.violations.contains(&violation) {
-                    verdict.violations.push(violation);
-                }
+                violation.note(&mut verdict.violations);
             }
         }
         Ok(verdict)
