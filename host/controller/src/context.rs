@@ -9,7 +9,7 @@ use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
 use palisade_api::{Remediator, SelfNodeRemediation, SelfNodeRemediationConfig, WasmRemediation};
 use palisade_core::fencing::record::LeaseView;
-use palisade_rpc::{AgentClient, Trust};
+use palisade_rpc::Trust;
 use palisade_runtime::ProofAuthority;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -17,6 +17,7 @@ use crate::Options;
 use crate::events::Recorder;
 use crate::fence::Fences;
 use crate::fence::read::Seen;
+use crate::jurors::Jurors;
 use crate::remediation::modules::Modules;
 
 /// Shared by all tasks of one controller process.
@@ -40,7 +41,7 @@ pub struct Context {
     /// Whose records count.
     pub trust: Trust,
     /// Calls agents as the controller.
-    pub rpc: AgentClient,
+    pub rpc: Arc<dyn Jurors>,
     /// Running fencings.
     pub fences: Fences,
     /// Event recorder.

@@ -3,6 +3,7 @@
 //! Every task is level-triggered and may be killed at any line. Several controllers at once are safe without leader
 //! election: what they write is guarded by resource versions, so one of two wins and the other looks again.
 
+mod blocking;
 mod certificates;
 mod clock;
 mod context;
@@ -12,6 +13,7 @@ mod events;
 mod fence;
 pub mod health;
 mod http;
+mod jurors;
 mod remediation;
 mod taints;
 mod watches;
@@ -29,10 +31,11 @@ use kube::runtime::reflector::{Store, store};
 use kube::{Client, Config};
 use palisade_api::{SelfNodeRemediation, WasmRemediation};
 use palisade_rpc::{AgentClient, Authority, Limits};
-use palisade_runtime::ProofAuthority;
+use palisade_runtime::{Host, ProofAuthority};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+pub use jurors::Jurors;
 pub use palisade_core::fencing::proof::Grade;
 
 use crate::context::{Context, Triggers};
@@ -87,10 +90,30 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> anyhow
 
 /// The same over a client that the caller made.
 pub async fn run_with(client: Client, options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    run_parts(client, options, Parts::default(), shutdown).await
+}
+
+/// What a caller may bring along; what is missing is made.
+#[derive(Default, Clone)]
+pub struct Parts {
+    /// Calls agents.
+    pub jurors: Option<Arc<dyn Jurors>>,
+    /// Engine of the components: compiling them once is enough for all controllers of a process.
+    pub engine: Option<Arc<Host>>,
+}
+
+/// The same with parts that the caller brings along.
+pub async fn run_parts(
+    client: Client,
+    options: Options,
+    parts: Parts,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let result = tokio::select! {
+        biased;
         () = shutdown => Ok(()),
-        result = work(client, options, &mut tasks) => result,
+        result = work(client, options, parts, &mut tasks) => result,
     };
     tasks.shutdown().await;
     result
@@ -109,8 +132,11 @@ async fn client(options: &Options) -> anyhow::Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-async fn work(client: Client, options: Options, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
-    let modules = Modules::new(options.remediators.clone(), options.module_cache.clone())?;
+async fn work(client: Client, options: Options, parts: Parts, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+    let modules = match parts.engine {
+        Some(engine) => Modules::around(engine, options.remediators.clone()),
+        None => Modules::new(options.remediators.clone(), options.module_cache.clone())?,
+    };
     let authority = Arc::new(establish(&client, &options).await);
     let (leases, lease_writer) = store();
     let (remediators, remediator_writer) = store();
@@ -119,7 +145,10 @@ async fn work(client: Client, options: Options, tasks: &mut JoinSet<()>) -> anyh
     let (wasm, wasm_triggers) = mpsc::unbounded_channel();
     let context = Arc::new(Context {
         trust: authority.trust()?,
-        rpc: AgentClient::new(&authority.issue_controller()?, &authority.trust()?, ASK, None)?,
+        rpc: match parts.jurors {
+            Some(jurors) => jurors,
+            None => Arc::new(AgentClient::new(&authority.issue_controller()?, &authority.trust()?, ASK, None)?),
+        },
         seen: Seen::default(),
         leases,
         remediators,

@@ -87,16 +87,18 @@ impl Node {
                 tokio::pin!(watching);
                 loop {
                     tokio::select! {
+                        // What was seen counts before that nothing more comes; and a fixed order can be repeated.
+                        biased;
+                        Some(lease) = versions.recv() => {
+                            if inputs.send(Input::OwnLease(lease)).is_err() {
+                                return;
+                            }
+                        }
                         ended = &mut watching => {
                             if let Err(error) = ended {
                                 tracing::debug!(%error, "the watch of the own lease ended");
                             }
                             break;
-                        }
-                        Some(lease) = versions.recv() => {
-                            if inputs.send(Input::OwnLease(lease)).is_err() {
-                                return;
-                            }
                         }
                         () = tokio::time::sleep(silence) => break,
                     }
@@ -133,6 +135,7 @@ impl Node {
                     pause = pause.min(UNTRUSTING_LOOK);
                 }
                 tokio::select! {
+                    biased;
                     () = tokio::time::sleep(pause.min(longest)) => pause = (pause * 2).min(longest),
                     () = hurry.notified() => pause = FIRST_LOOK,
                 }

@@ -85,13 +85,15 @@ pub(super) async fn run(context: Arc<Context>, wanted: Wanted, published: Arc<Mu
         }
         let pause = session.until.since(clock::now());
         tokio::select! {
-            () = tokio::time::sleep(pause) => session.feed(Event::Tick),
+            // Answers first; in a fixed order, so that a simulated run can be repeated.
+            biased;
             Some(event) = inbox.recv() => {
                 session.feed(event);
                 while let Ok(event) = inbox.try_recv() {
                     session.feed(event);
                 }
             }
+            () = tokio::time::sleep(pause) => session.feed(Event::Tick),
             () = wake.notified() => {
                 tokio::time::sleep(READ_GAP).await;
                 session.effects.push_back(Effect::Read);
@@ -410,6 +412,6 @@ async fn promise(context: &Context, juror: &str, request: PromiseRequest) -> Jur
     match context.rpc.promise(juror, &address, request).await {
         Ok(PromiseAnswer::Promised { last_no_api_age }) => JurorAnswer::Promised { no_api_age: last_no_api_age },
         Ok(PromiseAnswer::Refused { why }) => JurorAnswer::Refused { why },
-        Err(error) => JurorAnswer::Unreachable { why: error.to_string() },
+        Err(why) => JurorAnswer::Unreachable { why },
     }
 }

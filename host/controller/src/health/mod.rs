@@ -79,6 +79,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     tasks.spawn(policies::watch(client.clone(), writer, wake.clone()));
     tasks.spawn(nodes::watch(client, nodes, policies, wake));
     tokio::select! {
+        biased;
         () = shutdown => {}
         () = work(&world, wakes) => {}
     }
@@ -95,6 +96,7 @@ async fn work(world: &World, mut wakes: mpsc::UnboundedReceiver<Wake>) {
     let mut queue = Queue::default();
     loop {
         tokio::select! {
+            biased;
             wake = wakes.recv() => match wake {
                 Some(wake) => {
                     note(world, &mut queue, wake);

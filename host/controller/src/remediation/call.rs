@@ -209,9 +209,9 @@ impl<K: Remediation> Pass<K> {
             ledger: self.ledger(),
         };
         let (module, limits, granted) = (served.module.clone(), served.limits.clone(), served.granted.clone());
-        tokio::task::spawn_blocking(move || module.call(&input, &limits, &granted))
+        crate::blocking::run(move || module.call(&input, &limits, &granted))
             .await
-            .map_err(|_| Error::Busy("the call of the component was cancelled".to_owned()))
+            .ok_or_else(|| Error::Busy("the call of the component was cancelled".to_owned()))
     }
 
     /// Effects committed before, by key.

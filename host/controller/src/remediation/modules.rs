@@ -66,13 +66,12 @@ impl Modules {
     /// Sets up the engine.
     pub fn new(folder: PathBuf, cache_dir: Option<PathBuf>) -> Result<Self, HostError> {
         let settings = EngineSettings { cache_dir, ..EngineSettings::default() };
-        Ok(Self {
-            host: Arc::new(Host::new(&settings)?),
-            folder,
-            files: Mutex::default(),
-            loaded: Mutex::default(),
-            breakers: Mutex::default(),
-        })
+        Ok(Self::around(Arc::new(Host::new(&settings)?), folder))
+    }
+
+    /// Over an engine that others use too.
+    pub fn around(host: Arc<Host>, folder: PathBuf) -> Self {
+        Self { host, folder, files: Mutex::default(), loaded: Mutex::default(), breakers: Mutex::default() }
     }
 
     /// Why the module is not called at the moment, if its breaker is open.
@@ -123,9 +122,9 @@ impl Modules {
         }
         let host = self.host.clone();
         // Compiling takes a tenth of a second of CPU: not on a thread that others wait for.
-        let loaded = tokio::task::spawn_blocking(move || host.load(&bytes).map_err(|error| error.to_string()))
+        let loaded = crate::blocking::run(move || host.load(&bytes).map_err(|error| error.to_string()))
             .await
-            .unwrap_or_else(|_| Err("the compiler failed on it".to_owned()));
+            .unwrap_or_else(|| Err("the compiler failed on it".to_owned()));
         lock(&self.loaded).insert(digest, loaded.clone());
         loaded
     }

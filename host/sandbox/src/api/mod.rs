@@ -50,6 +50,7 @@ use serde_json::{Value, json};
 pub use audit::{Audit, AuditEntry};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::ApiError;
+pub use http::Service;
 pub use kubeconfig::kubeconfig;
 pub use server::ApiServer;
 pub use switches::{Switches, Writes};
@@ -130,6 +131,17 @@ impl ApiStore {
     /// A client in this process, without sockets. Must be called inside a tokio runtime.
     pub fn client(&self) -> kube::Client {
         kube::Client::new(http::Service::new(self.clone()), "default")
+    }
+
+    /// The store as a tower service, for whoever puts something between it and its clients.
+    pub fn service(&self) -> Service {
+        Service::new(self.clone())
+    }
+
+    /// All objects of a kind as they are now, without a request: for judges that must not disturb what they watch.
+    pub fn objects(&self, group: &str, plural: &str) -> Vec<Arc<Value>> {
+        let resource = resource::ResourceKey { group: group.to_owned(), plural: plural.to_owned() };
+        self.state().list(&resource, None).cloned().collect()
     }
 
     /// Faults of the API server itself.

@@ -104,6 +104,7 @@ impl Watching {
                 continue;
             };
             tokio::select! {
+                biased;
                 changed = wake.changed() => {
                     // The resource is no longer served.
                     self.ended = changed.is_err();
