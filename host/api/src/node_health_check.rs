@@ -13,6 +13,20 @@ use crate::resource::{AGE, Column, resource};
 use crate::rule::Rule;
 use crate::schema;
 
+mod attempts;
+mod budget;
+mod correlation;
+mod etcd;
+mod maintenance;
+mod notification;
+
+pub use attempts::{AttemptLimit, NodeAttempts};
+pub use budget::{Budget, BudgetStatus, CauseBudget, TopologyBudget};
+pub use correlation::CorrelatedFailures;
+pub use etcd::{EtcdGuard, EtcdGuardMode};
+pub use maintenance::MaintenanceSignals;
+pub use notification::{Notification, SecretHeader};
+
 /// A policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -61,6 +75,30 @@ pub struct NodeHealthCheckSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::signed_duration")]
     pub healthy_delay: Option<GoDuration>,
+    /// How many nodes are remediated at a time. Absent: as many as the thresholds allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// Holds fire when nodes fail together. Absent: every node is judged by itself, within the thresholds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlated_failures: Option<CorrelatedFailures>,
+    /// How often a node is remediated before a person has to look at it. Absent: as often as it fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<AttemptLimit>,
+    /// Decides, records and shows what would be done in status.wouldDo and in events, but touches no Node, no lease and
+    /// no remediation: running remediations are neither advanced nor ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<bool>,
+    /// Webhooks that are told what happens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("maxItems" = 8))]
+    pub notifications: Vec<Notification>,
+    /// How the quorum of etcd is guarded when a control-plane node is remediated. Absent: guard Auto.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdGuard>,
+    /// What counts as planned work on a node, beside the lifecycle conditions of Kubernetes. A node that somebody works
+    /// on is not remediated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance_signals: Option<MaintenanceSignals>,
 }
 
 impl Default for NodeHealthCheckSpec {
@@ -75,6 +113,13 @@ impl Default for NodeHealthCheckSpec {
             escalating_remediations: Vec::new(),
             pause_requests: Vec::new(),
             healthy_delay: None,
+            budget: None,
+            correlated_failures: None,
+            attempts: None,
+            dry_run: None,
+            notifications: Vec::new(),
+            etcd: None,
+            maintenance_signals: None,
         }
     }
 }
@@ -150,6 +195,16 @@ pub struct NodeHealthCheckStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub last_update_time: Option<Time>,
+    /// How much of the budget is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetStatus>,
+    /// Nodes that were remediated lately, with a limit of attempts: at most 1000, the latest ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["node"]))]
+    pub attempts: Vec<NodeAttempts>,
+    /// What would be done without dryRun, at most 100 lines.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub would_do: Vec<String>,
 }
 
 /// An unhealthy node.
@@ -158,6 +213,9 @@ pub struct NodeHealthCheckStatus {
 pub struct UnhealthyNode {
     /// Name of the node.
     pub name: String,
+    /// UID of the node, so that another of the same name starts anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_uid: Option<String>,
     /// Remediations made for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remediations: Vec<Remediation>,
@@ -211,7 +269,7 @@ resource! {
         Column::wide("Reason", "string", ".status.reason", "Why this phase"),
     ],
     spec: optional,
-    rules: RULES,
+    rules: ALL_RULES,
 }
 
 const NO_TEMPLATE_KIND: &str = "kind must be the kind of a remediation template: the remediation's kind followed by Template, for example SelfNodeRemediationTemplate";
@@ -357,6 +415,37 @@ const RULES: &[Rule] = &[
         "changing escalatingRemediations is prohibited due to running remediation; wait until status.unhealthyNodes lists no remediation, or set pauseRequests and delete the remediations first",
     ),
 ];
+
+/// With those of the extensions.
+const ALL_RULES: &[Rule] = &{
+    const PARTS: [&[Rule]; 6] =
+        [RULES, budget::RULES, correlation::RULES, attempts::RULES, notification::RULES, etcd::RULES];
+    joined::<{ length(&PARTS) }>(&PARTS)
+};
+
+const fn length(parts: &[&[Rule]]) -> usize {
+    let (mut part, mut length) = (0, 0);
+    while part < parts.len() {
+        length += parts[part].len();
+        part += 1;
+    }
+    length
+}
+
+const fn joined<const N: usize>(parts: &[&[Rule]]) -> [Rule; N] {
+    let mut all = [parts[0][0]; N];
+    let (mut part, mut at) = (0, 0);
+    while part < parts.len() {
+        let mut index = 0;
+        while index < parts[part].len() {
+            all[at] = parts[part][index];
+            at += 1;
+            index += 1;
+        }
+        part += 1;
+    }
+    all
+}
 
 const NO_MAX_UNHEALTHY: &str = "maxUnhealthy cannot be used with MachineDeletionRemediationTemplate, because deleted nodes are no longer counted; use minHealthy";
 

@@ -29,6 +29,26 @@ pub fn threshold(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A number of nodes, or a percentage.
+pub fn amount(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [{ "type": "integer" }, { "type": "string" }],
+        "pattern": "^((100|[0-9]{1,2})%|[0-9]{1,9})$",
+        "maxLength": 10,
+        "x-kubernetes-int-or-string": true,
+    })
+}
+
+/// RFC 3339 times.
+pub fn times(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": "string", "format": "date-time" } })
+}
+
+/// A few short texts, with the limits that the cost budget of the rules on them needs.
+pub fn urls(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "maxItems": 32, "items": { "type": "string", "maxLength": 512 } })
+}
+
 /// An integer or a string.
 pub fn int_or_string(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

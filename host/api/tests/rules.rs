@@ -8,6 +8,8 @@
     reason = "helpers of tests outside test functions"
 )]
 
+#[path = "rules/extensions.rs"]
+mod extensions;
 mod fixtures;
 
 use kube::core::cel::{ValidationErrors, Validator, compile_schema};
