@@ -76,6 +76,14 @@ pub mod cluster {
     pub const ZONE: &str = "topology.kubernetes.io/zone";
     /// Annotation on a node: `namespace/name` of its OpenShift Machine.
     pub const MACHINE: &str = "machine.openshift.io/machine";
+    /// Annotation on a node: name of its Cluster API Machine.
+    pub const CAPI_MACHINE: &str = "cluster.x-k8s.io/machine";
+    /// Annotation on a node: namespace of its Cluster API Machine.
+    pub const CAPI_NAMESPACE: &str = "cluster.x-k8s.io/cluster-namespace";
+    /// Annotation on a node: the configuration that OpenShift's machine config operator gave it.
+    pub const CURRENT_CONFIG: &str = "machineconfiguration.openshift.io/currentConfig";
+    /// Annotation on a node: the configuration that it is to get.
+    pub const DESIRED_CONFIG: &str = "machineconfiguration.openshift.io/desiredConfig";
 }
 
 /// Keys of machine deletion.
@@ -124,6 +132,8 @@ pub mod palisade {
     pub const RELEASE_TAINT: &str = "palisade.dev/released";
     /// Finalizer on a [`crate::WasmRemediation`].
     pub const FINALIZER: &str = "palisade.dev/remediation";
+    /// Annotation on a remediation: UID of its target, so that another node of the same name is told apart.
+    pub const NODE_UID: &str = "palisade.dev/node-uid";
     /// Category of every remediation kind: `kubectl get remediations`.
     pub const CATEGORY: &str = "remediations";
 }

@@ -62,6 +62,7 @@ impl Pass<'_> {
             Action::ClearHealthyDelay { remediation } => {
                 self.annotate(remediation, keys::HEALTHY_DELAY, Value::Null).await.map(|()| Change::None)
             }
+            Action::FlagOld { .. } | Action::RenewLease { .. } | Action::ReleaseLease { .. } => Ok(Change::None),
             Action::ForgetConfirmation { node } => self.forget_confirmation(node).await,
         }
     }

@@ -1,7 +1,7 @@
 //! What a remediation looks like when it is made.
 
 use palisade_api::NodeHealthCheck;
-use palisade_api::keys::remediation as keys;
+use palisade_api::keys::{palisade, remediation as keys};
 use palisade_core::health::{NodeView, Step};
 use serde_json::{Value, json};
 
@@ -26,6 +26,9 @@ pub(super) fn remediation(policy: &NodeHealthCheck, node: &NodeView, step: &Step
     });
     if !step.namespace.is_empty() {
         metadata["namespace"] = step.namespace.clone().into();
+    }
+    if !node.uid.is_empty() {
+        metadata["annotations"][palisade::NODE_UID] = node.uid.clone().into();
     }
     if node.is_control_plane() {
         metadata["labels"][keys::CONTROL_PLANE] = "".into();
@@ -97,6 +100,7 @@ mod tests {
                     "annotations": {
                         "remediation.medik8s.io/node-name": "worker-0",
                         "remediation.medik8s.io/template-name": "foo",
+                        "palisade.dev/node-uid": "uid-of-node",
                     },
                     "ownerReferences": [{
                         "apiVersion": "remediation.medik8s.io/v1alpha1",

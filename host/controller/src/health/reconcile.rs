@@ -123,12 +123,15 @@ impl<'a> Scene<'a> {
     fn plan(&self) -> Plan {
         plan(&Outlook {
             policy: Policy {
+                name: self.policy.metadata.name.as_deref().unwrap_or_default(),
+                storm: palisade_core::health::Storm::default(),
                 spec: &self.policy.spec,
                 remembered: self.policy.status.as_ref().map_or(&[], |status| status.unhealthy_nodes.as_slice()),
             },
             nodes: self.nodes,
             judgement: &self.judgement,
             remediations: &self.remediations,
+            surroundings: &palisade_core::health::Surroundings::default(),
             hold: self.hold,
             now: Timestamp::now(),
         })

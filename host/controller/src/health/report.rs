@@ -10,7 +10,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, Resource};
 use palisade_api::keys::remediation::EVENT_PREFIX;
 use palisade_api::reasons::{event, reason};
-use palisade_core::health::{Judgement, Plan, SkipReason};
+use palisade_core::health::{Judgement, Plan, Scope};
 
 use super::{Guarded, status};
 
@@ -31,6 +31,8 @@ type Standing = BTreeMap<String, (Kind, &'static str, String)>;
 
 /// What stands for whether the policy is acted on.
 const PHASE: &str = "phase";
+/// So many nodes are named in one message.
+const NAMED: usize = 10;
 /// What stands for the latest failure.
 const FAILURE: &str = "failure";
 
@@ -147,29 +149,29 @@ fn standing(plan: &Plan, judgement: &Judgement) -> Standing {
     };
     standing.insert(PHASE.to_owned(), (kind, word, message));
     for skip in &plan.skips {
-        let node = &skip.node;
-        let (about, kind, reason, message) = match &skip.reason {
+        let Some((reason, warn)) = skip.reason.event() else { continue };
+        let kind = if warn { Kind::Warning } else { Kind::Normal };
+        let rule = skip.reason.rule();
+        let (about, message) = match skip.reason.scope() {
             // What is about the policy as a whole is said once, not for every node.
-            SkipReason::BelowThreshold { .. } => {
-                let nodes: BTreeSet<&str> = plan.skips.iter().map(|skip| skip.node.as_str()).collect();
-                let nodes = nodes.into_iter().take(10).collect::<Vec<_>>().join(", ");
-                ("threshold".to_owned(), Kind::Warning, event::SKIPPED, format!("{}; unhealthy: {nodes}", skip.reason))
+            Scope::Policy => {
+                let about = format!("policy {rule}");
+                if standing.contains_key(&about) {
+                    continue;
+                }
+                let same = plan.skips.iter().filter(|other| other.reason.rule() == rule);
+                let nodes: BTreeSet<&str> = same.map(|skip| skip.node.as_str()).collect();
+                let more = nodes.len().saturating_sub(NAMED);
+                let mut named = nodes.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+                if more > 0 {
+                    named.push_str(&format!(" and {more} more"));
+                }
+                (about, format!("{}; unhealthy: {named}", skip.reason))
             }
-            SkipReason::Paused(_) => ("paused".to_owned(), Kind::Normal, event::SKIPPED, skip.reason.to_string()),
-            // Said when the policy became disabled; a remediation that ends is no obstacle.
-            SkipReason::Disabled(_) | SkipReason::Terminating(_) => continue,
-            SkipReason::NoTemplateLeft => (
-                format!("ladder {node}"),
-                Kind::Warning,
-                event::NO_TEMPLATE_LEFT,
-                format!("node {node} is still unhealthy and every template of the policy was tried; look at the node"),
-            ),
-            SkipReason::Excluded | SkipReason::ControlPlaneBusy(_) | SkipReason::Foreign(_) => (
-                format!("node {node}"),
-                Kind::Warning,
-                event::SKIPPED,
-                format!("node {node} is unhealthy but not remediated: {}", skip.reason),
-            ),
+            Scope::Node => {
+                let node = &skip.node;
+                (format!("node {node} {rule}"), format!("node {node} is unhealthy but not remediated: {}", skip.reason))
+            }
         };
         standing.insert(about, (kind, reason, message));
     }

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use palisade_api::keys::remediation as keys;
+use palisade_api::keys::{palisade, remediation as keys};
 use palisade_api::reasons::condition;
-use palisade_core::health::{NodeCondition, NodeView, ObjectKey, RemediationView};
+use palisade_core::health::{NODE_ANNOTATIONS, NodeCondition, NodeView, ObjectKey, RemediationView};
 use serde_json::Value;
 
 /// A node.
@@ -23,6 +23,17 @@ pub(super) fn node(node: &Node) -> NodeView {
                 since: condition.last_transition_time.as_ref().map(|time| time.0),
             })
             .collect(),
+        annotations: NODE_ANNOTATIONS
+            .iter()
+            .filter_map(|key| Some(((*key).to_owned(), node.annotations().get(*key)?.clone())))
+            .collect(),
+        unschedulable: node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or_default(),
+        kubelet_version: node
+            .status
+            .as_ref()
+            .and_then(|status| status.node_info.as_ref())
+            .map(|info| info.kubelet_version.clone())
+            .unwrap_or_default(),
         confirmed_healthy: node.annotations().contains_key(keys::CONFIRMED_HEALTHY),
         recovered: None,
     }
@@ -41,6 +52,7 @@ pub(super) fn remediation(object: &DynamicObject, policy: &str) -> RemediationVi
             uid: object.uid().unwrap_or_default(),
         },
         node: annotation(keys::NODE_NAME).cloned().unwrap_or_else(|| object.name_any()),
+        node_uid: annotation(palisade::NODE_UID).cloned(),
         template: annotation(keys::TEMPLATE_NAME).cloned(),
         owned: owners(object).any(|owner| owner == policy),
         control_plane: object.labels().contains_key(keys::CONTROL_PLANE),
@@ -55,6 +67,7 @@ pub(super) fn remediation(object: &DynamicObject, policy: &str) -> RemediationVi
         timed_out: annotation(keys::TIMED_OUT).is_some(),
         // A stamp nobody can read cannot hold a node back for ever.
         healthy_since: annotation(keys::HEALTHY_DELAY).map(|stamp| stamp.parse().unwrap_or(Timestamp::UNIX_EPOCH)),
+        flagged_old: annotation(keys::OLD_FLAG).is_some(),
     }
 }
 

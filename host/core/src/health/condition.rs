@@ -117,3 +117,14 @@ pub fn judge(nodes: &[NodeView], unhealthy: &[UnhealthyCondition], now: Timestam
         .min();
     Judgement { verdicts, again_in }
 }
+
+impl Judgement {
+    /// Leaves nodes with a condition `Terminating`, whatever its status, to the handler that sets it.
+    pub fn spare_terminating(&mut self, nodes: &[NodeView]) {
+        for node in nodes.iter().filter(|node| node.condition("Terminating").is_some()) {
+            if let Some(verdict @ Verdict::Matching { .. }) = self.verdicts.get_mut(&node.name) {
+                *verdict = Verdict::NotMatching;
+            }
+        }
+    }
+}

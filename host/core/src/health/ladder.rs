@@ -6,7 +6,11 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use palisade_api::keys::remediation::TEMPLATE_SUFFIX;
 use palisade_api::node_health_check::NodeHealthCheckSpec;
 
+use super::lease::CLASSIC;
 use super::view::RemediationView;
+
+/// Kind of the one foreign template that needs more than a template usually does.
+pub const METAL3_TEMPLATE: &str = "Metal3RemediationTemplate";
 
 /// One template.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,6 +43,11 @@ impl Step {
         }
     }
 
+    /// For how long the node's lease is asked for; it is written a minute longer.
+    pub fn lease_duration(&self) -> Duration {
+        self.timeout.unwrap_or(CLASSIC)
+    }
+
     /// Whether the remediation was made from this template. One of which nobody recorded the template belongs to the
     /// template of its kind when it has the name of its node, as remediations had before there were several templates.
     pub fn made(&self, remediation: &RemediationView) -> bool {
@@ -46,7 +55,11 @@ impl Step {
             remediation.key.kind == self.kind && group(&remediation.key.api_version) == group(&self.api_version);
         same_kind
             && match &remediation.template {
-                Some(template) => *template == self.template,
+                // Templates of one name in two namespaces are two templates; remediations live beside theirs.
+                Some(template) => {
+                    let namespace = &remediation.key.namespace;
+                    *template == self.template && (namespace.is_empty() || *namespace == self.namespace)
+                }
                 None => remediation.key.name == remediation.node,
             }
     }

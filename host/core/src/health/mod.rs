@@ -5,19 +5,29 @@
 
 mod condition;
 mod ladder;
+mod lease;
+mod maintenance;
 mod outage;
 mod plan;
 mod selector;
+mod storm;
+mod surroundings;
 mod threshold;
 mod view;
 
 pub use condition::{Judgement, Verdict, evaluate, judge};
-pub use ladder::{Step, steps};
+pub use ladder::{METAL3_TEMPLATE, Step, steps};
+pub use lease::{BUFFER, CLASSIC, Claim, NodeLease, claim, holder, lease_name};
+pub use maintenance::{LIFECYCLE, SHUTDOWN, SHUTTING_DOWN};
 pub use outage::{SETTLE, calm_since, recovered};
-pub use plan::{Action, Hold, Outlook, Plan, Skip, SkipReason, plan};
+pub use plan::{
+    Action, Candidate, GATES, Gate, Held, Hold, Index, OLD, Outlook, Plan, Scope, Skip, SkipReason, Snapshot, plan,
+};
 pub use selector::{Selector, SelectorError};
+pub use storm::{Storm, StormChange, Weather};
+pub use surroundings::{Elsewhere, GuardAnswer, Refusal, Surroundings};
 pub use threshold::{ThresholdError, needed_healthy};
-pub use view::{NodeCondition, NodeView, ObjectKey, Policy, RemediationView};
+pub use view::{NODE_ANNOTATIONS, NodeCondition, NodeView, ObjectKey, Policy, RemediationView};
 
 #[cfg(test)]
 mod tests;

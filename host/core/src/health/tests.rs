@@ -103,6 +103,7 @@ fn running(kind: &str, node: &str, seconds_ago: i64) -> RemediationView {
             uid: format!("uid-{kind}-{node}"),
         },
         node: node.to_owned(),
+        node_uid: Some(format!("uid-{node}")),
         template: Some(kind.to_lowercase()),
         owned: true,
         control_plane: false,
@@ -112,6 +113,7 @@ fn running(kind: &str, node: &str, seconds_ago: i64) -> RemediationView {
         node_vanishes: false,
         timed_out: false,
         healthy_since: None,
+        flagged_old: false,
     }
 }
 
@@ -121,13 +123,23 @@ struct Scene {
     nodes: Vec<NodeView>,
     remediations: Vec<RemediationView>,
     remembered: Vec<UnhealthyNode>,
+    storm: Storm,
+    surroundings: Surroundings,
     hold: Option<Hold>,
 }
 
 impl Scene {
     fn new(spec: NodeHealthCheckSpec, nodes: impl IntoIterator<Item = NodeView>) -> Self {
         let nodes = nodes.into_iter().collect();
-        Self { spec, nodes, remediations: Vec::new(), remembered: Vec::new(), hold: None }
+        Self {
+            spec,
+            nodes,
+            remediations: Vec::new(),
+            remembered: Vec::new(),
+            storm: Storm::default(),
+            surroundings: Surroundings::default(),
+            hold: None,
+        }
     }
 
     fn with(mut self, remediation: RemediationView) -> Self {
@@ -136,14 +148,22 @@ impl Scene {
     }
 
     fn plan(&self) -> Plan {
-        let judgement = judge(&self.nodes, &self.spec.unhealthy_conditions, now());
+        self.plan_at(now())
+    }
+
+    fn plan_at(&self, now: Timestamp) -> Plan {
+        let mut judgement = judge(&self.nodes, &self.spec.unhealthy_conditions, now);
+        if self.surroundings.spare_terminating {
+            judgement.spare_terminating(&self.nodes);
+        }
         plan(&Outlook {
-            policy: Policy { spec: &self.spec, remembered: &self.remembered },
+            policy: Policy { name: "nhc", spec: &self.spec, remembered: &self.remembered, storm: self.storm },
             nodes: &self.nodes,
             judgement: &judgement,
             remediations: &self.remediations,
+            surroundings: &self.surroundings,
             hold: self.hold.as_ref(),
-            now: now(),
+            now,
         })
     }
 
@@ -151,6 +171,7 @@ impl Scene {
     fn pass(&mut self) -> Plan {
         let plan = self.plan();
         self.remembered.clone_from(&plan.unhealthy);
+        self.storm = plan.storm;
         plan
     }
 }

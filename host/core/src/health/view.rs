@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use palisade_api::keys::{cluster, remediation};
 use palisade_api::node_health_check::{NodeHealthCheckSpec, UnhealthyNode};
 
+use super::storm::Storm;
+
 /// A condition as the node reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeCondition {
@@ -17,6 +19,15 @@ pub struct NodeCondition {
     /// Since when, on the clock of whoever wrote it.
     pub since: Option<Timestamp>,
 }
+
+/// The annotations of a node that are kept: others change often and decide nothing.
+pub const NODE_ANNOTATIONS: &[&str] = &[
+    cluster::MACHINE,
+    cluster::CAPI_MACHINE,
+    cluster::CAPI_NAMESPACE,
+    cluster::CURRENT_CONFIG,
+    cluster::DESIRED_CONFIG,
+];
 
 /// A selected node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,6 +40,12 @@ pub struct NodeView {
     pub labels: BTreeMap<String, String>,
     /// Conditions.
     pub conditions: Vec<NodeCondition>,
+    /// Those annotations that decisions read: [`NODE_ANNOTATIONS`].
+    pub annotations: BTreeMap<String, String>,
+    /// Cordoned.
+    pub unschedulable: bool,
+    /// Version of its kubelet.
+    pub kubelet_version: String,
     /// A person confirmed that it is healthy.
     pub confirmed_healthy: bool,
     /// When it became ready again, if somebody saw that it was not.
@@ -38,7 +55,23 @@ pub struct NodeView {
 impl NodeView {
     /// The condition that says whether its kubelet is well.
     pub fn ready(&self) -> Option<&NodeCondition> {
-        self.conditions.iter().find(|condition| condition.type_ == "Ready")
+        self.condition("Ready")
+    }
+
+    /// The condition of this type.
+    pub fn condition(&self, type_: &str) -> Option<&NodeCondition> {
+        self.conditions.iter().find(|condition| condition.type_ == type_)
+    }
+
+    /// Namespace and name of its OpenShift Machine.
+    pub fn openshift_machine(&self) -> Option<(&str, &str)> {
+        self.annotations.get(cluster::MACHINE)?.split_once('/')
+    }
+
+    /// Namespace and name of its Cluster API Machine.
+    pub fn cluster_api_machine(&self) -> Option<(&str, &str)> {
+        let namespace = self.annotations.get(cluster::CAPI_NAMESPACE)?;
+        Some((namespace, self.annotations.get(cluster::CAPI_MACHINE)?))
     }
 
     /// Whether its kubelet says that it is well.
@@ -95,6 +128,8 @@ pub struct RemediationView {
     pub key: ObjectKey,
     /// Its target.
     pub node: String,
+    /// UID of its target when it was made; `None` when nobody recorded it.
+    pub node_uid: Option<String>,
     /// Name of its template; `None` when nobody recorded it.
     pub template: Option<String>,
     /// Whether the policy made it.
@@ -113,13 +148,19 @@ pub struct RemediationView {
     pub timed_out: bool,
     /// When the healthy delay began, if it runs.
     pub healthy_since: Option<Timestamp>,
+    /// Whether it was noted that it runs for very long.
+    pub flagged_old: bool,
 }
 
 /// The policy and what it remembers.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy<'a> {
+    /// Its name.
+    pub name: &'a str,
     /// Specification.
     pub spec: &'a NodeHealthCheckSpec,
     /// The unhealthy nodes of its status.
     pub remembered: &'a [UnhealthyNode],
+    /// The storm of its status.
+    pub storm: Storm,
 }

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use palisade_api::node_health_check::{Remediation, UnhealthyNode};
 
-use super::{Planner, own};
+use super::planner::Planner;
 use crate::health::ladder::Step;
 use crate::health::view::{ObjectKey, RemediationView};
 
@@ -15,7 +15,12 @@ impl Planner<'_> {
         let is_new = self.plan.detected.iter().any(|detected| detected == node);
         let remediations = self.recorded(node, true);
         if is_known || is_new || !remediations.is_empty() {
-            let entry = UnhealthyNode { name: node.to_owned(), remediations, ..UnhealthyNode::default() };
+            let entry = UnhealthyNode {
+                name: node.to_owned(),
+                node_uid: self.uid(node),
+                remediations,
+                ..UnhealthyNode::default()
+            };
             self.plan.unhealthy.push(entry);
         }
     }
@@ -25,6 +30,7 @@ impl Planner<'_> {
         let since = self.entry(node).and_then(|entry| entry.conditions_healthy_timestamp.clone());
         let entry = UnhealthyNode {
             name: node.to_owned(),
+            node_uid: self.uid(node),
             remediations: self.recorded(node, false),
             conditions_healthy_timestamp: Some(since.unwrap_or(Time(self.outlook.now))),
             healthy_delayed: delayed.then_some(true),
@@ -48,7 +54,15 @@ impl Planner<'_> {
     }
 
     fn entry(&self, node: &str) -> Option<&UnhealthyNode> {
-        self.outlook.policy.remembered.iter().find(|entry| entry.name == node)
+        self.index.entry(node)
+    }
+
+    /// Of a node that is gone, what is remembered.
+    fn uid(&self, node: &str) -> Option<String> {
+        match self.index.node(node) {
+            Some(node) => (!node.uid.is_empty()).then(|| node.uid.clone()),
+            None => self.entry(node)?.node_uid.clone(),
+        }
     }
 
     fn known(&self, node: &str, key: &ObjectKey) -> Option<&Remediation> {
@@ -59,7 +73,7 @@ impl Planner<'_> {
     /// The remediations that exist, oldest first, and those that were given up and then deleted by somebody: a step is
     /// not tried twice for one failure of the node.
     fn recorded(&self, node: &str, keep_given_up: bool) -> Vec<Remediation> {
-        let mut existing: Vec<&RemediationView> = own(self.outlook, node).collect();
+        let mut existing: Vec<&RemediationView> = self.index.own(node).collect();
         existing.sort_by(|a, b| (a.created, &a.key).cmp(&(b.created, &b.key)));
         let mut recorded: Vec<Remediation> = existing.into_iter().map(|view| self.record(node, view)).collect();
         if keep_given_up {

@@ -247,7 +247,7 @@ fn below_the_threshold_running_steps_time_out_but_no_new_one_starts() {
 #[test]
 fn a_classic_remediation_has_no_end() {
     let mut old = running("Foo", "b", 3_600 * 24 * 30);
-    old.succeeded = Some(false);
+    (old.succeeded, old.flagged_old) = (Some(false), true);
     let plan = Scene::new(classic(), [ok("a"), sick("b"), ok("c")]).with(old).plan();
     assert_eq!((plan.actions.len(), plan.again_in), (0, None));
 }

@@ -75,7 +75,9 @@ fn a_node_that_is_sick_again_begins_its_delay_anew() {
 
 #[test]
 fn a_negative_delay_lasts_until_a_person_confirms() {
-    let mut scene = recovered(delayed(-1), running("Foo", "b", 60));
+    let mut remediation = running("Foo", "b", 60);
+    remediation.flagged_old = true;
+    let mut scene = recovered(delayed(-1), remediation);
     let plan = scene.pass();
     assert_eq!((plan.actions.len(), plan.again_in), (0, None));
     assert_eq!(plan.unhealthy[0].healthy_delayed, Some(true));
