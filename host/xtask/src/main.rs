@@ -2,10 +2,12 @@
 
 mod build;
 mod check;
+mod conformance;
 mod controlplane;
 mod crds;
 mod demo;
 mod guests;
+mod netns;
 mod shell;
 mod suite;
 mod tools;
@@ -47,6 +49,20 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Faults of the network with agents and controller in network namespaces, on a real control plane.
+    #[command(disable_help_flag = true)]
+    Netns {
+        /// Options of the program; `cargo xtask netns --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
+    /// The black-box suite of the specifications, on both back ends unless one is chosen.
+    #[command(disable_help_flag = true)]
+    Conformance {
+        /// Options of the suite; `cargo xtask conformance --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
     /// Start a real control plane (kube-apiserver, etcd, controller manager, scheduler) and print its kubeconfig.
     Controlplane {
         /// Options of the control plane program; `--help` after `--` lists them.
@@ -73,6 +89,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Check => check::run(&workspace),
         Command::Guests => guests::build(&workspace).map(drop),
         Command::Crds { check } => crds::run(&workspace, check),
+        Command::Netns { options } => netns::run(&workspace, &options),
+        Command::Conformance { options } => conformance::run(&workspace, &options),
         Command::Controlplane { options } => controlplane::run(&workspace, &options),
     }
 }

@@ -1,0 +1,41 @@
+//! The cases, by section of the specification.
+
+mod admission;
+mod creation;
+mod detection;
+pub mod openshift;
+mod schema;
+mod thresholds;
+
+use serde_json::{Value, json};
+
+use crate::case::Case;
+
+/// All of them.
+pub fn all() -> Vec<Case> {
+    [
+        schema::cases(),
+        admission::cases(),
+        detection::cases(),
+        thresholds::cases(),
+        creation::cases(),
+        openshift::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A policy that is only accepted where ladders may be short.
+pub fn lenient_probe() -> Value {
+    json!({
+        "apiVersion": "remediation.medik8s.io/v1alpha1", "kind": "NodeHealthCheck", "metadata": { "name": "probe" },
+        "spec": {
+            "selector": { "matchLabels": { "nobody": "" } }, "minHealthy": 1,
+            "escalatingRemediations": [{
+                "remediationTemplate": { "apiVersion": "test.example/v1", "kind": "FooTemplate", "name": "foo", "namespace": "rem" },
+                "order": 0, "timeout": "1s",
+            }],
+        },
+    })
+}

@@ -1,0 +1,8 @@
+//! Soon.
+
+use crate::case::Case;
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    Vec::new()
+}

@@ -1,0 +1,196 @@
+//! `palisade-conformance`: runs the black-box suite; `cargo xtask conformance` builds what it needs and starts it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::Parser;
+use palisade_conformance::case::{Case, Tag};
+use palisade_conformance::plane::Parts;
+use palisade_conformance::report::{self, Outcome, Verdict};
+use palisade_conformance::run::{self, Options};
+use palisade_conformance::{cases, catalogue};
+use palisade_sandbox::demo::BackendKind;
+use palisade_sandbox::lab::process;
+
+/// The black-box suite of NodeHealthCheck and SelfNodeRemediation.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// sandbox or real; both, one after the other, if not given.
+    #[arg(long)]
+    backend: Option<BackendKind>,
+    /// Only cases whose id begins with one of these, separated by commas.
+    #[arg(long, value_name = "ID")]
+    filter: Option<String>,
+    /// One JSON object with every outcome.
+    #[arg(long)]
+    json: bool,
+    /// Only name the cases.
+    #[arg(long)]
+    list: bool,
+    /// How many cases run side by side on the shared plane.
+    #[arg(long, default_value_t = 24)]
+    lanes: usize,
+    /// Say only what failed.
+    #[arg(long)]
+    quiet: bool,
+    /// Leave logs and control plane files where they are, even if all passed.
+    #[arg(long)]
+    keep: bool,
+    /// The `palisade` program; beside this one if not given.
+    #[arg(long, value_name = "FILE")]
+    palisade: Option<PathBuf>,
+    /// Not used by the suite; accepted so that all black-box programs are started the same way.
+    #[arg(long, value_name = "FILE", hide = true)]
+    agent: Option<PathBuf>,
+    /// Folder of the built-in remediators; `../guests` from this program if not given.
+    #[arg(long, value_name = "FOLDER", env = "PALISADE_REMEDIATORS")]
+    remediators: Option<PathBuf>,
+    /// Folder of the CRD manifests.
+    #[arg(long, value_name = "FOLDER", default_value = "crds")]
+    crds: PathBuf,
+    /// Folder of the manifests that come with an installation.
+    #[arg(long, value_name = "FOLDER", default_value = "deploy")]
+    deploy: PathBuf,
+    /// The real control plane program.
+    #[arg(long, value_name = "FILE", env = "PALISADE_CONTROLPLANE")]
+    controlplane: Option<PathBuf>,
+    /// Folder with the definitions of OpenShift and others.
+    #[arg(long, value_name = "FOLDER", env = "PALISADE_FIXTURES", default_value = "../shared/fixtures")]
+    fixtures: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // Fails only when a provider is installed already, and nobody came before us.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::OFF).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        // Cases and what they see live on one thread; servers and clients on the others.
+        let local = tokio::task::LocalSet::new();
+        let result = local.block_on(&runtime, start(arguments));
+        runtime.shutdown_background();
+        result
+    });
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("palisade-conformance: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(arguments: Arguments) -> anyhow::Result<bool> {
+    if arguments.list {
+        for case in cases::all() {
+            println!("{:<5} {} {:<5} {} → {}", case.id, case.tag.letter(), case.section, case.given, case.then);
+        }
+        return Ok(true);
+    }
+    let here = std::env::current_exe()?;
+    let folder = here.parent().map(PathBuf::from).unwrap_or_default();
+    let dir = std::env::temp_dir().join(format!("palisade-conformance-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    let parts = Parts {
+        palisade: arguments.palisade.clone().unwrap_or_else(|| folder.join("palisade")),
+        remediators: arguments.remediators.clone().unwrap_or_else(|| folder.join("../guests")),
+        crds: arguments.crds.clone(),
+        deploy: arguments.deploy.clone(),
+        controlplane: arguments.controlplane.clone(),
+        fixtures: arguments.fixtures.clone(),
+        dir: dir.clone(),
+    };
+    let backends = arguments.backend.map_or_else(|| vec![BackendKind::Real, BackendKind::Sandbox], |one| vec![one]);
+    let mut outcomes = Vec::new();
+    let mut times = BTreeMap::new();
+    for backend in backends {
+        let started = Instant::now();
+        let chosen = cases::all().into_iter().filter(|case| is_chosen(&arguments, case.id)).collect::<Vec<Case>>();
+        let options = Options { backend, parts: parts.clone(), lanes: arguments.lanes, verbose: !arguments.quiet };
+        let ran = run::run(&options, chosen)
+            .await
+            .with_context(|| format!("back end {backend}; logs are in {}", dir.display()))?;
+        outcomes.extend(ran);
+        outcomes.extend(left_out(&arguments, backend));
+        times.insert(backend.to_string(), started.elapsed().as_secs_f64());
+    }
+    outcomes.sort_by(|a, b| (a.section.len(), &a.section, &a.id).cmp(&(b.section.len(), &b.section, &b.id)));
+    let passed = tell(&arguments, &outcomes, &times)?;
+    if passed && !arguments.keep {
+        let _ = std::fs::remove_dir_all(&dir);
+    } else {
+        eprintln!("everything is kept in {}", dir.display());
+        if !passed {
+            for backend in times.keys() {
+                let log = dir.join(format!("{backend}-shared/logs/{}.log", run::CONTROLLER));
+                eprintln!("--- the end of {}\n{}", log.display(), process::tail(&log, 8).join("\n"));
+            }
+        }
+    }
+    Ok(passed)
+}
+
+fn is_chosen(arguments: &Arguments, id: &str) -> bool {
+    arguments.filter.as_ref().is_none_or(|filter| filter.split(',').any(|start| id.starts_with(start.trim())))
+}
+
+/// What the specification lists and nobody automated.
+fn left_out(arguments: &Arguments, backend: BackendKind) -> Vec<Outcome> {
+    let reasons: BTreeMap<&str, &str> = catalogue::LEFT_OUT.iter().copied().collect();
+    let automated: Vec<&str> = cases::all().iter().map(|case| case.id).collect();
+    let listed =
+        catalogue::NODE_HEALTH_CHECK.iter().filter(|(id, ..)| is_chosen(arguments, id) && !automated.contains(id));
+    listed
+        .map(|(id, section, tag)| Outcome {
+            id: (*id).to_owned(),
+            tag: *tag,
+            section: (*section).to_owned(),
+            given: String::new(),
+            then: String::new(),
+            backend,
+            verdict: Verdict::LeftOut((*reasons.get(id).unwrap_or(&"NOT AUTOMATED, and nobody said why")).to_owned()),
+            seconds: 0.0,
+        })
+        .collect()
+}
+
+fn tell(arguments: &Arguments, outcomes: &[Outcome], times: &BTreeMap<String, f64>) -> anyhow::Result<bool> {
+    let differences = report::differences(outcomes);
+    let failed: Vec<&Outcome> = outcomes.iter().filter(|one| matches!(one.verdict, Verdict::Failed(_))).collect();
+    let automated = cases::all();
+    let listed = catalogue::NODE_HEALTH_CHECK;
+    let covered = listed.iter().filter(|(id, ..)| automated.iter().any(|case| case.id == *id)).count();
+    if arguments.json {
+        let all = serde_json::json!({
+            "outcomes": outcomes, "differences": differences, "seconds": times,
+            "listed": listed.len(), "listedAutomated": covered,
+        });
+        println!("{}", serde_json::to_string_pretty(&all)?);
+    } else {
+        println!();
+        for outcome in &failed {
+            println!("{} {}", outcome.backend, outcome.line());
+        }
+        for outcome in outcomes.iter().filter(|one| matches!(one.verdict, Verdict::LeftOut(_))) {
+            println!("{} {}", outcome.backend, outcome.line());
+        }
+        for difference in &differences {
+            println!("DIFFERENCE: {difference}");
+        }
+        println!("\n{}", report::table(outcomes));
+        let kept_back = automated
+            .iter()
+            .filter(|case| !listed.iter().any(|(id, ..)| *id == case.id) && case.tag != Tag::Beyond)
+            .count();
+        println!("listed cases of NodeHealthCheck automated: {covered} of {}; others: {kept_back}", listed.len());
+        for (backend, seconds) in times {
+            println!("{backend}: {seconds:.0} s");
+        }
+    }
+    Ok(failed.is_empty())
+}
