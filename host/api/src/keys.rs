@@ -134,6 +134,11 @@ pub mod palisade {
     pub const FINALIZER: &str = "palisade.dev/remediation";
     /// Annotation on a remediation: UID of its target, so that another node of the same name is told apart.
     pub const NODE_UID: &str = "palisade.dev/node-uid";
+    /// Annotation on a Node or a policy: nothing is started for it, by whose wish, why and until when, in the form
+    /// `owner=WHO; until=TIME; reason=WHY`.
+    pub const VETO: &str = "palisade.dev/veto";
+    /// Annotation on a Node: attempts to remediate it up to this time (RFC 3339) do not count any more.
+    pub const ATTEMPTS_FORGIVEN: &str = "palisade.dev/attempts-forgiven";
     /// Category of every remediation kind: `kubectl get remediations`.
     pub const CATEGORY: &str = "remediations";
 }

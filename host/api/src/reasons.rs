@@ -32,6 +32,10 @@ pub mod reason {
     pub const TEMPLATE_INVALID: &str = "RemediationTemplateInvalid";
     /// An OpenShift machine health check is in charge.
     pub const CONFLICTING_MHC: &str = "ConflictingMachineHealthCheckDetected";
+    /// The control plane is of a kind that looks after itself.
+    pub const UNSUPPORTED_TOPOLOGY: &str = "UnsupportedControlPlaneTopology";
+    /// The template, or its remediations, exist but may not be read.
+    pub const TEMPLATE_UNREADABLE: &str = "RemediationTemplateUnreadable";
     /// The specification of a policy contradicts itself.
     pub const SPEC_INVALID: &str = "SpecInvalid";
     /// Storm conditions.
@@ -68,6 +72,14 @@ pub mod event {
     pub const NO_TEMPLATE_LEFT: &str = "NoTemplateLeft";
     /// The exclude label has an empty value.
     pub const INVALID_NODE_LABEL: &str = "InvalidNodeLabel";
+    /// An annotation of a Node or a policy cannot be understood.
+    pub const INVALID_ANNOTATION: &str = "InvalidAnnotation";
+    /// The time of a veto is over.
+    pub const VETO_EXPIRED: &str = "VetoExpired";
+    /// A node was remediated too often; a person has to look at it.
+    pub const QUARANTINED: &str = "NodeQuarantined";
+    /// What would be done without `dryRun`.
+    pub const DRY_RUN: &str = "DryRun";
     /// A storm began.
     pub const STORM_STARTED: &str = "StormRecoveryStarted";
     /// The cooldown after a storm began.
@@ -86,6 +98,38 @@ pub mod event {
     pub const FINISHED: &str = "RemediationFinished";
     /// The target node cannot be fetched.
     pub const CANNOT_START: &str = "RemediationCannotStart";
+}
+
+/// Condition types of a policy that only the optional rules have, and their reasons.
+pub mod extension {
+    /// Nodes fail together, and those that this explains are left alone.
+    pub const CORRELATED: &str = "CorrelatedFailure";
+    /// [`CORRELATED`]: most nodes are silent.
+    pub const OBSERVER: &str = "ObserverFailure";
+    /// [`CORRELATED`]: most of the control plane is not ready.
+    pub const CONTROL_PLANE: &str = "ControlPlaneFailure";
+    /// [`CORRELATED`]: a zone or another group.
+    pub const GROUP: &str = "GroupFailure";
+    /// [`CORRELATED`]: none.
+    pub const INDEPENDENT: &str = "IndependentFailures";
+    /// Nodes were remediated too often.
+    pub const NODES_QUARANTINED: &str = "NodesQuarantined";
+    /// [`NODES_QUARANTINED`].
+    pub const ATTEMPTS: &str = "AttemptsCounted";
+    /// The policy carries a veto.
+    pub const VETOED: &str = "Vetoed";
+    /// [`VETOED`]: it is in force.
+    pub const VETOED_BY_PERSON: &str = "VetoInForce";
+    /// [`VETOED`]: its time is over.
+    pub const VETO_OVER: &str = "VetoExpired";
+    /// [`VETOED`]: it cannot be understood, and is in force.
+    pub const VETO_MALFORMED: &str = "VetoMalformed";
+    /// Nothing is touched.
+    pub const DRY_RUN: &str = "DryRun";
+    /// [`DRY_RUN`].
+    pub const DRY_RUN_SET: &str = "DryRunSet";
+    /// All of these types.
+    pub const ALL: [&str; 4] = [CORRELATED, NODES_QUARANTINED, VETOED, DRY_RUN];
 }
 
 /// Values of `status.phase`.

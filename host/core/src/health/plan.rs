@@ -15,6 +15,7 @@ use super::view::{NodeView, ObjectKey, Policy, RemediationView};
 
 mod climb;
 mod describe;
+mod extensions;
 mod gates;
 mod index;
 mod planner;
@@ -22,6 +23,7 @@ mod record;
 mod release;
 mod skip;
 
+pub use extensions::{Extras, Flag, Memory, Note};
 pub use gates::{Candidate, GATES, Gate, Snapshot};
 pub use index::Index;
 pub use planner::plan;
@@ -171,6 +173,8 @@ pub struct Plan {
     pub reason: String,
     /// When to plan again if nothing happens.
     pub again_in: Option<Duration>,
+    /// What the optional rules say.
+    pub extras: Extras,
 }
 
 /// What is left of `length` since `start`; `None` when it is over.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::classify::Failures;
 use super::lease::{NodeLease, lease_name};
 use super::view::ObjectKey;
 
@@ -22,6 +23,8 @@ pub struct Surroundings {
     pub openshift: bool,
     /// Nodes with a condition `Terminating` are left to the handler that sets it.
     pub spare_terminating: bool,
+    /// What failed as a whole. Left empty unless the policy asks for it.
+    pub failures: Failures,
 }
 
 impl Surroundings {

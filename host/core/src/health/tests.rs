@@ -126,6 +126,9 @@ struct Scene {
     storm: Storm,
     surroundings: Surroundings,
     hold: Option<Hold>,
+    veto: Option<String>,
+    attempts: Vec<palisade_api::node_health_check::NodeAttempts>,
+    last_started: Option<Timestamp>,
 }
 
 impl Scene {
@@ -139,12 +142,19 @@ impl Scene {
             storm: Storm::default(),
             surroundings: Surroundings::default(),
             hold: None,
+            veto: None,
+            attempts: Vec::new(),
+            last_started: None,
         }
     }
 
     fn with(mut self, remediation: RemediationView) -> Self {
         self.remediations.push(remediation);
         self
+    }
+
+    fn memory(&self) -> Memory<'_> {
+        Memory { veto: self.veto.as_deref(), attempts: &self.attempts, last_started: self.last_started }
     }
 
     fn plan(&self) -> Plan {
@@ -157,7 +167,13 @@ impl Scene {
             judgement.spare_terminating(&self.nodes);
         }
         plan(&Outlook {
-            policy: Policy { name: "nhc", spec: &self.spec, remembered: &self.remembered, storm: self.storm },
+            policy: Policy {
+                name: "nhc",
+                spec: &self.spec,
+                remembered: &self.remembered,
+                storm: self.storm,
+                memory: self.memory(),
+            },
             nodes: &self.nodes,
             judgement: &judgement,
             remediations: &self.remediations,
@@ -172,6 +188,8 @@ impl Scene {
         let plan = self.plan();
         self.remembered.clone_from(&plan.unhealthy);
         self.storm = plan.storm;
+        self.attempts.clone_from(&plan.extras.attempts);
+        self.last_started = plan.extras.budget.as_ref().and_then(|budget| Some(budget.last_started.as_ref()?.0));
         plan
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use palisade_api::keys::{cluster, remediation};
+use palisade_api::keys::{cluster, palisade, remediation};
 use palisade_api::node_health_check::{NodeHealthCheckSpec, UnhealthyNode};
 
+use super::plan::Memory;
 use super::storm::Storm;
 
 /// A condition as the node reports it.
@@ -27,6 +28,8 @@ pub const NODE_ANNOTATIONS: &[&str] = &[
     cluster::CAPI_NAMESPACE,
     cluster::CURRENT_CONFIG,
     cluster::DESIRED_CONFIG,
+    palisade::VETO,
+    palisade::ATTEMPTS_FORGIVEN,
 ];
 
 /// A selected node.
@@ -163,4 +166,6 @@ pub struct Policy<'a> {
     pub remembered: &'a [UnhealthyNode],
     /// The storm of its status.
     pub storm: Storm,
+    /// What else it remembers.
+    pub memory: Memory<'a>,
 }

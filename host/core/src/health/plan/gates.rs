@@ -3,9 +3,11 @@
 //! The first gate that says no decides; its reason is shown in status, events and `explain`. Running remediations are
 //! not asked again: a gate only ever holds back what has not begun.
 
+use super::extensions;
 use super::index::Index;
 use super::skip::{Held, Scope, SkipReason};
 use super::{Hold, Outlook};
+use crate::health::budget::Tally;
 use crate::health::condition::Verdict;
 use crate::health::lease::{Claim, claim};
 use crate::health::view::NodeView;
@@ -34,6 +36,8 @@ pub struct Snapshot<'a> {
     pub storm: crate::health::Storm,
     /// Nodes for which this plan starts something already, in the order in which they passed.
     pub started: &'a [&'a NodeView],
+    /// Places of the budget that are taken.
+    pub budget: &'a Tally<'a>,
 }
 
 /// A node for which something would start.
@@ -60,11 +64,15 @@ pub const GATES: &[Gate] = &[
     paused,
     threshold,
     storm,
+    extensions::correlated,
     excluded,
+    extensions::vetoed,
     maintenance,
+    extensions::quarantined,
     machine,
     control_plane,
     control_plane_guard,
+    extensions::budget,
     lease,
 ];
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use palisade_api::reasons::reason;
 
+use super::extensions::{self, Ledger};
 use super::gates::{Candidate, Snapshot, ask};
 use super::index::Index;
 use super::skip::{Skip, SkipReason};
@@ -43,12 +44,13 @@ pub fn plan(outlook: &Outlook<'_>) -> Plan {
             Some(Verdict::NotMatching) | None => planner.release(node),
         }
     }
-    planner.start_what_may();
+    let ledger = planner.start_what_may();
     planner.release_orphans();
     planner.release_leases();
     planner.look_for_old_ones();
     planner.plan.unhealthy.sort_by(|a, b| a.name.cmp(&b.name));
     planner.describe();
+    extensions::conclude(&mut planner, &ledger);
     planner.plan
 }
 
@@ -66,7 +68,7 @@ pub(super) struct Planner<'a> {
     pub plan: Plan,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
     fn count(&mut self) {
         let spec = self.outlook.policy.spec;
         match needed_healthy(spec.min_healthy.as_ref(), spec.max_unhealthy.as_ref(), self.plan.observed) {
@@ -92,8 +94,9 @@ impl Planner<'_> {
     }
 
     /// Puts those that ask to start something in order, and lets through what every gate lets through.
-    fn start_what_may(&mut self) {
-        let wishes = std::mem::take(&mut self.wishes);
+    fn start_what_may(&mut self) -> Ledger<'a> {
+        let mut wishes = std::mem::take(&mut self.wishes);
+        let mut ledger = Ledger::open(self, &mut wishes);
         let pool = maintenance::node_pool_upgrade(self.outlook);
         let upgrade = self.outlook.surroundings.upgrade.as_deref().or(pool.as_deref());
         let mut started = Vec::new();
@@ -112,15 +115,18 @@ impl Planner<'_> {
                 upgrade,
                 storm: self.plan.storm,
                 started: &started,
+                budget: &ledger.tally,
             };
             match ask(&snapshot, &Candidate { node, step, verdict, first }) {
                 Some(reason) => self.skip(node, reason),
                 None => {
                     started.push(node);
+                    ledger.started(self.outlook, node);
                     self.plan.actions.push(Action::Create { node: node.name.clone(), step });
                 }
             }
         }
+        ledger
     }
 
     pub(super) fn skip(&mut self, node: &NodeView, reason: SkipReason) {
