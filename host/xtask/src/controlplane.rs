@@ -6,8 +6,8 @@ use std::process::Command;
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 
-use crate::shell;
 use crate::workspace::Workspace;
+use crate::{bench, shell};
 
 /// Builds the program unless this very source was built before on this machine, and returns its path.
 pub fn build(workspace: &Workspace) -> anyhow::Result<PathBuf> {
@@ -30,11 +30,15 @@ pub fn build(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
-/// Starts it in the foreground.
+/// Starts it in the foreground, with a fleet if nodes are asked for.
 pub fn run(workspace: &Workspace, options: &[String]) -> anyhow::Result<()> {
+    if options.iter().any(|option| option == "--nodes" || option.starts_with("--nodes=")) {
+        return bench::up(workspace, options);
+    }
     let program = build(workspace)?;
     let mut command = Command::new(program);
-    command.args(options);
+    // Without a fleet the folder is kept and used again anyway.
+    command.args(options.iter().filter(|option| *option != "--keep"));
     if !options.iter().any(|option| option.starts_with("--dir")) {
         let folder = workspace.target.join("controlplane");
         std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;

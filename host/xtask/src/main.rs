@@ -1,5 +1,6 @@
 //! `cargo xtask`: every developer command of Palisade. Prepares what is missing and says what it does.
 
+mod bench;
 mod build;
 mod check;
 mod conformance;
@@ -41,6 +42,13 @@ enum Command {
     },
     /// Formatting, lints, dependency policy, CRD drift.
     Check,
+    /// Assertions and measurements with a fleet of fake kubelets on a real control plane.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// `assertions` or a measurement, with its options; `cargo xtask bench --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
     /// Build all Wasm components into the guests folder of the target directory.
     Guests,
     /// Write `crds/` from the API types, or check that it is up to date.
@@ -63,7 +71,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
-    /// Start a real control plane (kube-apiserver, etcd, controller manager, scheduler) and print its kubeconfig.
+    /// Start a real control plane (kube-apiserver, etcd, controller manager, scheduler) and print its kubeconfig; with
+    /// `--nodes N` with N fake nodes on it and orders to let them fail, as a new cluster unless `--keep` is given.
     Controlplane {
         /// Options of the control plane program; `--help` after `--` lists them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -87,6 +96,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo { options } => demo::run(&workspace, &options),
         Command::Test { only } => suite::run(&workspace, only.as_deref()),
         Command::Check => check::run(&workspace),
+        Command::Bench { options } => bench::run(&workspace, &options),
         Command::Guests => guests::build(&workspace).map(drop),
         Command::Crds { check } => crds::run(&workspace, check),
         Command::Netns { options } => netns::run(&workspace, &options),

@@ -21,12 +21,12 @@ use std::time::Instant;
 use anyhow::Context;
 
 pub use backend::Backend;
-pub use matrix::{Matrix, matrix};
+pub use matrix::{Matrix, cases, matrix};
 pub use options::{BackendKind, KILL_STAGES, Kill, Parts, Scenario};
 pub use outcome::Outcome;
 pub use run::{Running, Stand};
 pub use serve::{Serve, serve};
-pub use setup::crds as apply_crds;
+pub use setup::{accounts as apply_accounts, crds as apply_crds};
 pub use timeline::{Style, Timeline, Word};
 pub use world::World;
 

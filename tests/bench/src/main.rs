@@ -1,0 +1,52 @@
+//! `palisade-bench`: a fleet of fake kubelets on a real control plane. Started by `cargo xtask bench` and
+//! `cargo xtask controlplane --nodes N`.
+
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use palisade_bench::assertions;
+
+#[derive(Debug, Parser)]
+#[command(name = "palisade-bench", about = "A fleet of fake kubelets on a real control plane")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Starts a control plane with a fleet, prints a kubeconfig, and takes orders on standard input.
+    Up(up::Options),
+    /// Promises of the controller, shown from the audit log.
+    Assertions(assertions::Options),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Fails only when a provider is installed already, and nobody came before us.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        let result = runtime.block_on(async {
+            match cli.command {
+                Command::Up(options) => up::run(options).await.map(|()| true),
+                Command::Assertions(options) => assertions::run(&options).await,
+            }
+        });
+        runtime.shutdown_background();
+        result
+    });
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("palisade-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
