@@ -127,8 +127,11 @@ pub struct MatrixArguments {
     /// Only name the cases.
     #[arg(long)]
     list: bool,
-    /// How many cases run side by side; on the real back end they share a cluster and take turns.
-    #[arg(long, default_value_t = 2)]
+    /// One JSON object per case instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// How many cases run side by side; on the real back end every lane starts a control plane.
+    #[arg(long, default_value_t = 3)]
     lanes: usize,
     #[command(flatten)]
     parts: PartArguments,
@@ -177,11 +180,13 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         }
         Command::Matrix(arguments) => {
             demo::matrix(Matrix {
+                cases: demo::cases(),
                 backend: arguments.backend,
                 filter: arguments.filter,
                 parts: arguments.parts.parts()?,
                 verbose: arguments.verbose,
                 list: arguments.list,
+                json: arguments.json,
                 lanes: arguments.lanes,
             })
             .await

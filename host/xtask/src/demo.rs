@@ -35,9 +35,9 @@ impl Parts {
         self.complete(workspace, command)
     }
 
-    /// The black-box tests with these parts.
-    pub fn end_to_end(&self, workspace: &Workspace) -> Command {
-        self.complete(workspace, Command::new(workspace.program("palisade-e2e")))
+    /// Another program of the workspace that takes these parts.
+    pub fn program(&self, workspace: &Workspace, name: &str) -> Command {
+        self.complete(workspace, Command::new(workspace.program(name)))
     }
 
     fn complete(&self, workspace: &Workspace, mut command: Command) -> Command {

@@ -12,6 +12,7 @@ mod netns;
 mod shell;
 mod suite;
 mod tools;
+mod vm;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -46,6 +47,13 @@ enum Command {
     #[command(disable_help_flag = true)]
     Bench {
         /// `assertions` or a measurement, with its options; `cargo xtask bench --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
+    /// Kill, stop, fence and isolate agents on real kernels with real watchdog devices, in virtual machines.
+    #[command(disable_help_flag = true)]
+    Vm {
+        /// `--release` for the static agent; the rest as `cargo xtask vm --help` lists.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
@@ -97,6 +105,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Test { only } => suite::run(&workspace, only.as_deref()),
         Command::Check => check::run(&workspace),
         Command::Bench { options } => bench::run(&workspace, &options),
+        Command::Vm { options } => vm::run(&workspace, &options),
         Command::Guests => guests::build(&workspace).map(drop),
         Command::Crds { check } => crds::run(&workspace, check),
         Command::Netns { options } => netns::run(&workspace, &options),

@@ -73,7 +73,7 @@ fn controlplane_itself(workspace: &Workspace) -> anyhow::Result<()> {
 fn scenarios(workspace: &Workspace, backend: &str) -> anyhow::Result<()> {
     tools::kubectl(workspace)?;
     let parts = Parts::build(workspace, backend == "real")?;
-    let mut end_to_end = parts.end_to_end(workspace);
+    let mut end_to_end = parts.program(workspace, "palisade-e2e");
     end_to_end.args(["--backend", backend]);
     let first =
         shell::step(&format!("kubectl, bad input and hostile components on the {backend} back end"), &mut end_to_end);

@@ -11,13 +11,18 @@ const CARGO_DENY: &str = "0.20.2";
 
 /// Adds the Wasm target to the toolchain in use, also where rustup may not install by itself.
 pub fn wasm_target(workspace: &Workspace) -> anyhow::Result<()> {
+    rust_target(workspace, WASM_TARGET)
+}
+
+/// Adds a target to the toolchain in use.
+pub fn rust_target(workspace: &Workspace, target: &str) -> anyhow::Result<()> {
     let installed = shell::output(&mut shell::command(&workspace.root, "rustup", &["target", "list", "--installed"]))?;
-    if installed.lines().any(|target| target == WASM_TARGET) {
+    if installed.lines().any(|known| known == target) {
         return Ok(());
     }
     shell::step(
-        "adding the Rust target wasm32-unknown-unknown (about 20 MB, once per toolchain)",
-        &mut shell::command(&workspace.root, "rustup", &["target", "add", WASM_TARGET]),
+        &format!("adding the Rust target {target} (about 20 MB, once per toolchain)"),
+        &mut shell::command(&workspace.root, "rustup", &["target", "add", target]),
     )
 }
 
@@ -45,18 +50,26 @@ pub fn kubectl(workspace: &Workspace) -> anyhow::Result<()> {
     debian_package(workspace, "kubectl", "kubernetes-client")
 }
 
-fn debian_package(workspace: &Workspace, program: &str, package: &str) -> anyhow::Result<()> {
+/// `ip`, which makes network namespaces.
+pub fn iproute(workspace: &Workspace) -> anyhow::Result<()> {
+    debian_package(workspace, "ip", "iproute2")
+}
+
+/// A program of a Debian package, installed if it is not there.
+pub fn debian_package(workspace: &Workspace, program: &str, package: &str) -> anyhow::Result<()> {
     let found = std::env::var_os("PATH")
         .is_some_and(|paths| std::env::split_paths(&paths).any(|folder| folder.join(program).exists()));
     if found {
         return Ok(());
     }
-    shell::step(
-        "refreshing Debian's package list",
-        &mut shell::command(&workspace.root, "apt-get", &["update", "-q"]),
-    )?;
+    refresh_packages(workspace)?;
     shell::step(
         &format!("installing {package} for {program}"),
         &mut shell::command(&workspace.root, "apt-get", &["install", "-qy", "--no-install-recommends", package]),
     )
+}
+
+/// Asks the archive which packages there are now.
+pub fn refresh_packages(workspace: &Workspace) -> anyhow::Result<()> {
+    shell::step("refreshing Debian's package list", &mut shell::command(&workspace.root, "apt-get", &["update", "-q"]))
 }

@@ -7,7 +7,7 @@ use palisade_api::Stage;
 use super::outcome::Outcome;
 use super::run::Running;
 use super::world::World;
-use crate::lab::fault::Fault;
+use crate::lab::fault::Expected;
 use crate::lab::oracle::Verdict;
 
 /// Longest wait between intent and proof after a long silence.
@@ -56,7 +56,7 @@ fn expectations(running: &Running, world: &World) -> Vec<String> {
         failures.push(format!("a process died by itself: {crash}"));
     }
     for (node, ends) in &world.boots_ended {
-        if !running.hit.contains(node) || running.scenario.fault == Fault::ApiOutage {
+        if !running.hit.contains(node) || running.scenario.fault.expected() == Expected::Nothing {
             failures.push(format!("{node} rebooted {ends} time(s) although nothing was wrong with it"));
         }
     }
@@ -73,7 +73,7 @@ fn expectations(running: &Running, world: &World) -> Vec<String> {
             None => failures.push(format!("{node} was released although its boot never ended")),
         }
     }
-    if running.scenario.fault != Fault::ApiOutage {
+    if running.scenario.fault.expected() == Expected::Remediation {
         for node in &running.hit {
             if !world.boots_ended.contains_key(node) {
                 failures.push(format!("{node} never rebooted"));

@@ -1,9 +1,10 @@
 //! `palisade sandbox matrix`: every fault with every strategy, and the special cases, on one back end.
 
-use std::path::Path;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
-
-use futures::StreamExt;
 
 use super::options::{BackendKind, KILL_STAGES, Kill, Parts, Scenario};
 use super::outcome::Outcome;
@@ -15,8 +16,10 @@ use crate::lab::timings::Timings;
 /// `palisade sandbox matrix`.
 #[derive(Debug, Clone)]
 pub struct Matrix {
-    /// The back end that all cases share.
+    /// The kind of back end of all cases.
     pub backend: BackendKind,
+    /// What to play.
+    pub cases: Vec<Scenario>,
     /// Only cases whose title contains this.
     pub filter: Option<String>,
     /// Programs and files.
@@ -25,15 +28,17 @@ pub struct Matrix {
     pub verbose: bool,
     /// Only name the cases.
     pub list: bool,
-    /// How many cases run side by side on the sandbox.
+    /// One JSON object per case instead of the table.
+    pub json: bool,
+    /// How many cases run side by side.
     pub lanes: usize,
 }
 
 /// Strategies that every fault is played with.
 const STRATEGIES: [&str; 2] = ["ResourceDeletion", "OutOfServiceTaint"];
 
-/// All cases: faults × strategies, a long silence, and a controller killed at each stage.
-fn cases() -> Vec<Scenario> {
+/// All cases of `palisade sandbox matrix`: faults × strategies, a long silence, and a controller killed at each stage.
+pub fn cases() -> Vec<Scenario> {
     let mut cases: Vec<Scenario> = Vec::new();
     for fault in Fault::ALL {
         cases.extend(STRATEGIES.map(|strategy| Scenario::new(fault, strategy)));
@@ -45,15 +50,16 @@ fn cases() -> Vec<Scenario> {
     );
     cases.push(Scenario { kill_controller: Some(Kill::Each), ..Scenario::new(Fault::Isolate, "OutOfServiceTaint") });
     cases.push(Scenario { kill_controller: Some(Kill::Each), ..Scenario::new(Fault::Kubelet, "ResourceDeletion") });
-    for (number, case) in cases.iter_mut().enumerate() {
-        case.name = format!("c{:02}", number + 1);
-    }
     cases
 }
 
-/// Plays the cases one after the other and prints a table. True if all passed.
-pub async fn matrix(matrix: Matrix) -> anyhow::Result<bool> {
-    let cases: Vec<Scenario> = cases()
+/// Plays the cases in lanes side by side and prints a table. True if all passed.
+pub async fn matrix(mut matrix: Matrix) -> anyhow::Result<bool> {
+    let mut cases = std::mem::take(&mut matrix.cases);
+    for (number, case) in cases.iter_mut().enumerate() {
+        case.name = format!("c{:02}", number + 1);
+    }
+    let cases: Vec<Scenario> = cases
         .into_iter()
         .filter(|case| matrix.filter.as_ref().is_none_or(|filter| case.title().contains(filter.as_str())))
         .collect();
@@ -82,37 +88,36 @@ pub async fn matrix(matrix: Matrix) -> anyhow::Result<bool> {
 
 async fn play_all(matrix: &Matrix, cases: Vec<Scenario>, dir: &Path) -> anyhow::Result<bool> {
     let total = cases.len();
-    // Agents find each other through the API: only cases with an API of their own may run side by side.
-    let (shared, lanes) = match matrix.backend {
-        BackendKind::Sandbox => (None, matrix.lanes.max(1)),
-        BackendKind::Real => (Some(bare_stand(matrix, dir).await?), 1),
-    };
-    let played = cases.into_iter().enumerate().map(|(number, case)| {
-        let shared = shared.as_ref();
-        async move { (number, Box::pin(play_one(matrix, shared, case, dir)).await) }
-    });
-    let mut played = futures::stream::iter(played).buffer_unordered(lanes);
-    let mut outcomes = Vec::new();
-    while let Some((number, outcome)) = played.next().await {
-        println!("[{}/{total}] {} {}", outcomes.len() + 1, matrix.backend, line(&outcome));
+    let queue = Mutex::new(cases.into_iter().enumerate().collect::<VecDeque<_>>());
+    // Agents find each other through the API, so every lane has one of its own.
+    let lanes = matrix.lanes.clamp(1, total);
+    let done = AtomicUsize::new(0);
+    let told = |outcome: Outcome| {
+        eprintln!("[{}/{total}] {} {}", done.fetch_add(1, Ordering::Relaxed) + 1, matrix.backend, line(&outcome));
         for failure in &outcome.failures {
-            println!("        {failure}");
+            eprintln!("        {failure}");
         }
         if !outcome.passed {
             super::show_logs(&dir.join(slug(&outcome.title)));
         }
-        outcomes.push((number, outcome));
-    }
-    drop(played);
-    if let Some(stand) = shared {
-        stand.backend.stop().await;
-    }
+        outcome
+    };
+    let played =
+        (0..lanes).map(|lane| Box::pin(play_lane(matrix, &queue, dir.join(format!("lane-{lane}")), dir, &told)));
+    let played = futures::future::join_all(played).await;
+    let mut outcomes: Vec<(usize, Outcome)> = played.into_iter().collect::<anyhow::Result<Vec<_>>>()?.concat();
     outcomes.sort_by_key(|(number, _)| *number);
+    let failed = outcomes.iter().filter(|(_, outcome)| !outcome.passed).count();
+    if matrix.json {
+        for (_, outcome) in &outcomes {
+            println!("{}", serde_json::to_string(outcome)?);
+        }
+        return Ok(failed == 0);
+    }
     println!("\n{:<10} {:<46} {:<7} {:>8} {:>14}", "back end", "case", "result", "seconds", "intent→proof");
     for (_, outcome) in &outcomes {
         println!("{:<10} {}", matrix.backend.to_string(), line(outcome));
     }
-    let failed = outcomes.iter().filter(|(_, outcome)| !outcome.passed).count();
     println!("{} passed, {failed} failed", outcomes.len() - failed);
     Ok(failed == 0)
 }
@@ -120,6 +125,35 @@ async fn play_all(matrix: &Matrix, cases: Vec<Scenario>, dir: &Path) -> anyhow::
 async fn bare_stand(matrix: &Matrix, dir: &Path) -> anyhow::Result<Stand> {
     let timeline = Timeline::new(Style::Silent);
     super::stand(matrix.backend, &matrix.parts, dir, 0, &Timings::default(), &timeline).await
+}
+
+/// Takes cases from the queue until it is empty. A real control plane is started once and serves them all in turn;
+/// the sandbox starts so fast that every case has a fresh one.
+async fn play_lane(
+    matrix: &Matrix,
+    queue: &Mutex<VecDeque<(usize, Scenario)>>,
+    lane: PathBuf,
+    dir: &Path,
+    told: &impl Fn(Outcome) -> Outcome,
+) -> anyhow::Result<Vec<(usize, Outcome)>> {
+    let shared = match matrix.backend {
+        BackendKind::Sandbox => None,
+        BackendKind::Real => {
+            std::fs::create_dir_all(&lane)?;
+            Some(bare_stand(matrix, &lane).await?)
+        }
+    };
+    let mut outcomes = Vec::new();
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some((number, case)) = next else { break };
+        let outcome = Box::pin(play_one(matrix, shared.as_ref(), case, dir)).await;
+        outcomes.push((number, told(outcome)));
+    }
+    if let Some(stand) = shared {
+        stand.backend.stop().await;
+    }
+    Ok(outcomes)
 }
 
 /// One case, on the shared back end or on one of its own.
@@ -192,14 +226,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_fault_is_played_with_every_strategy_and_names_differ() {
+    fn every_fault_is_played_with_every_strategy_and_titles_differ() {
         let cases = cases();
         for fault in Fault::ALL {
             for strategy in STRATEGIES {
                 assert!(cases.iter().any(|case| case.fault == fault && case.strategy == strategy));
             }
         }
-        let names: std::collections::BTreeSet<_> = cases.iter().map(|case| case.name.clone()).collect();
-        assert_eq!(names.len(), cases.len());
+        let titles: std::collections::BTreeSet<_> = cases.iter().map(Scenario::title).collect();
+        assert_eq!(titles.len(), cases.len());
     }
 }

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use palisade_api::Stage;
 
 use crate::lab::fault::Fault;
 use crate::lab::timings::Timings;
+use crate::lab::wiring::Wiring;
 
 /// What the nodes register with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -116,6 +118,8 @@ pub struct Scenario {
     pub long_silence: bool,
     /// How long things take.
     pub timings: Timings,
+    /// Where agents and controller live, if not on loopback.
+    pub wiring: Option<Arc<dyn Wiring>>,
 }
 
 impl Scenario {
@@ -129,6 +133,7 @@ impl Scenario {
             kill_controller: None,
             long_silence: false,
             timings: Timings::default(),
+            wiring: None,
         }
     }
 
@@ -141,7 +146,9 @@ impl Scenario {
     pub fn title(&self) -> String {
         let kill = self.kill_controller.map(|kill| format!(" kill={kill}")).unwrap_or_default();
         let silence = if self.long_silence { " long-silence" } else { "" };
-        format!("{} {}{silence}{kill}", self.fault, self.strategy)
+        let wiring = self.wiring.as_ref().map(|wiring| wiring.label()).filter(|label| !label.is_empty());
+        let wiring = wiring.map(|label| format!(" {label}")).unwrap_or_default();
+        format!("{} {}{silence}{kill}{wiring}", self.fault, self.strategy)
     }
 
     /// Where its workload lives.

@@ -14,7 +14,7 @@ use super::outcome::Outcome;
 use super::timeline::{Timeline, Word};
 use super::world::{Shared, World};
 use super::{controller, judge, setup};
-use crate::lab::fault::Fault;
+use crate::lab::fault::{Expected, Fault};
 use crate::lab::process::Launcher;
 use crate::lab::{Lab, LabSpec, NAMESPACE, workload};
 
@@ -86,6 +86,7 @@ impl Stand {
             agent_kubeconfig: self.backend.service_account(NAMESPACE, setup::AGENT).await?,
             controller_kubeconfig: self.backend.service_account(NAMESPACE, setup::CONTROLLER).await?,
             standins: self.backend.kind == BackendKind::Sandbox,
+            wiring: scenario.wiring.clone(),
         };
         let lab = Lab::start(spec, happenings).await?;
         let shared = Shared::default();
@@ -99,7 +100,7 @@ impl Stand {
             stages,
         };
         let eyes = eyes.open(&lab.client, happened, lab.ledger.clone());
-        let program = controller::program(&self.parts, &lab.controller_kubeconfig, dir);
+        let program = controller::program(&self.parts, &lab.controller_kubeconfig, dir).within(&lab.controller_enter);
         let keeper = controller::keep(
             program,
             launcher,
@@ -130,7 +131,7 @@ impl Stand {
 
 impl Running {
     fn replicas(&self) -> u8 {
-        if self.scenario.fault == Fault::ZoneCut { self.scenario.nodes } else { 1 }
+        if self.scenario.fault.is_zonal() { self.scenario.nodes } else { 1 }
     }
 
     /// Waits for claims, creates the policy and the workload, waits until it runs.
@@ -194,33 +195,51 @@ impl Running {
         self.timeline.restart_clock();
         self.timeline.say(Word::Fault, fault.describe(&self.hit.join(", ")), Some("the clock starts".to_owned()));
         self.lab.inject(fault, &self.hit).await?;
-        if fault == Fault::ApiOutage { self.outage().await } else { self.remediation().await }
+        match fault.expected() {
+            Expected::Remediation => self.remediation().await,
+            Expected::Nothing => self.calm().await,
+            Expected::Standoff => self.standoff().await,
+            Expected::Either => self.flapping().await,
+        }
     }
 
     fn choose_victims(&mut self) -> anyhow::Result<()> {
-        if self.scenario.fault == Fault::ApiOutage {
+        let fault = self.scenario.fault;
+        if fault.expected() == Expected::Nothing {
             self.hit = self.lab.nodes();
             return Ok(());
         }
         let node = self.shared.read(|world| world.pods.get("ledger-0").map(|pod| pod.node.clone()));
         let node = node.ok_or_else(|| anyhow::anyhow!("the pod ledger-0 is gone"))?;
-        self.hit = if self.scenario.fault == Fault::ZoneCut { self.lab.zone_of(&node) } else { vec![node] };
+        self.hit = match fault {
+            Fault::ZoneCut => self.lab.zone_of(&node),
+            Fault::MajorityCut => self.lab.all_but_one_zone(&node),
+            _ => vec![node],
+        };
         Ok(())
     }
 
-    async fn outage(&self) -> anyhow::Result<()> {
-        let outage = self.scenario.timings.outage;
-        let until = Instant::now() + outage;
+    /// Lets a fault last, while `watch` looks at every half second of it.
+    async fn last(&self, length: Duration, watch: impl Fn(&World) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let until = Instant::now() + length;
         while Instant::now() < until {
+            self.shared.read(&watch)?;
             let left = until.saturating_duration_since(Instant::now()).as_secs();
-            self.timeline.progress(&format!("the outage lasts {left} s more; every node asks its jury"));
+            self.timeline.progress(&format!("it lasts {left} s more"));
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        self.timeline.say(
-            Word::Fault,
-            "the API server is back",
-            Some(format!("after {outage:?}, longer than any T + 2 Wd")),
-        );
+        Ok(())
+    }
+
+    /// A fault that nobody may be remediated or rebooted for.
+    async fn calm(&self) -> anyhow::Result<()> {
+        let outage = self.scenario.timings.outage;
+        self.last(outage, |_| Ok(())).await?;
+        let what = match self.scenario.fault {
+            Fault::ApiOutage => "the API server is back",
+            _ => "the lab heals the network",
+        };
+        self.timeline.say(Word::Fault, what, Some(format!("after {outage:?}, longer than any T + 2 Wd")));
         self.lab.heal().await;
         let nodes = self.lab.nodes();
         self.wait("the nodes do not come back", RECOVERY_LIMIT, |world| nothing_left(&world.not_settled(&nodes)))
@@ -230,6 +249,42 @@ impl Running {
             self.timeline.progress("nobody may reboot now either");
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
+        self.recovered().await
+    }
+
+    /// Most nodes are out of reach: the jury cannot promise, so nothing may be released, and nobody need end.
+    async fn standoff(&self) -> anyhow::Result<()> {
+        let length = self.scenario.timings.outage + self.terms().node_grace + self.terms().unhealthy_for;
+        let hit = self.hit.clone();
+        self.last(length, |world| {
+            for node in &hit {
+                anyhow::ensure!(!world.reached(node, Stage::Released), "{node} was released without a jury");
+                anyhow::ensure!(!world.boots_ended.contains_key(node), "{node} rebooted although it had a majority");
+            }
+            Ok(())
+        })
+        .await?;
+        self.shared.read(|world| {
+            let fenced: Vec<_> = hit.iter().filter(|node| world.reached(node, Stage::Intended)).collect();
+            anyhow::ensure!(!fenced.is_empty(), "nobody tried to fence the nodes: this shows nothing");
+            Ok(())
+        })?;
+        self.timeline.say(Word::Fault, "the lab heals the network", Some(format!("after {length:?}")));
+        self.lab.heal().await;
+        self.recovered().await
+    }
+
+    /// Cut and heal with growing lengths, around the limits at which nodes are judged and lives run out.
+    async fn flapping(&self) -> anyhow::Result<()> {
+        let life = self.terms().tuning.time_to_live();
+        for cut in [life / 4, life / 2, life * 3 / 4, life, life * 5 / 4] {
+            self.last(cut, |_| Ok(())).await?;
+            self.lab.heal().await;
+            self.last(Duration::from_millis(1500), |_| Ok(())).await?;
+            self.lab.inject(Fault::Isolate, &self.hit).await?;
+        }
+        self.timeline.say(Word::Fault, "the lab heals the network for good", None);
+        self.lab.heal().await;
         self.recovered().await
     }
 

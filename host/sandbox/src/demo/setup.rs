@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::options::Scenario;
 use crate::lab::NAMESPACE;
+use crate::lab::fault::Fault;
 use crate::lab::timings::{Timings, go};
 use crate::lab::workload::{NODES_LABEL, ensure};
 
@@ -171,7 +172,8 @@ pub async fn policy(client: &Client, scenario: &Scenario) -> anyhow::Result<()> 
         "metadata": { "name": name },
         "spec": {
             "selector": { "matchLabels": { NODES_LABEL: scenario.name } },
-            "minHealthy": "51%",
+            // When most nodes are cut off, the threshold would hide what the protocol does.
+            "minHealthy": if scenario.fault == Fault::MajorityCut { "1%" } else { "51%" },
             "unhealthyConditions": [
                 { "type": "Ready", "status": "False", "duration": unhealthy_for },
                 { "type": "Ready", "status": "Unknown", "duration": unhealthy_for },

@@ -23,10 +23,35 @@ pub enum Fault {
     ApiOutage,
     /// One of three zones is cut from the API, the controller and the other zones.
     ZoneCut,
+    /// Two of three zones are cut from the API, the controller and the third; they reach each other.
+    MajorityCut,
+    /// Nodes reach API and controller, but not each other.
+    PeerCut,
+    /// What the node sends is lost; it hears everything.
+    Mute,
+    /// What is sent to the node is lost; it says everything.
+    Deaf,
+    /// The node is cut off and back again, over and over.
+    Flapping,
+    /// Every packet is late, some are lost.
+    SlowNetwork,
+}
+
+/// What has to come of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Every node that is hit is fenced, proven dead, released, and recovers.
+    Remediation,
+    /// Nobody reboots, nothing is remediated.
+    Nothing,
+    /// Nothing can be proven, so nothing is released while it lasts; nobody reboots.
+    Standoff,
+    /// The node lives on or is remediated; never runs anything twice.
+    Either,
 }
 
 impl Fault {
-    /// All of them, per node first.
+    /// All of the demonstration, per node first.
     pub const ALL: [Fault; 8] = [
         Fault::Kubelet,
         Fault::Agent,
@@ -37,6 +62,10 @@ impl Fault {
         Fault::ApiOutage,
         Fault::ZoneCut,
     ];
+
+    /// Faults of the network beyond the demonstration's.
+    pub const NETWORK: [Fault; 6] =
+        [Fault::MajorityCut, Fault::PeerCut, Fault::Mute, Fault::Deaf, Fault::Flapping, Fault::SlowNetwork];
 
     /// The name used on command lines.
     pub fn name(self) -> &'static str {
@@ -49,6 +78,12 @@ impl Fault {
             Fault::Hang => "hang",
             Fault::ApiOutage => "api-outage",
             Fault::ZoneCut => "zone-cut",
+            Fault::MajorityCut => "majority-cut",
+            Fault::PeerCut => "peer-cut",
+            Fault::Mute => "mute",
+            Fault::Deaf => "deaf",
+            Fault::Flapping => "flapping",
+            Fault::SlowNetwork => "slow-network",
         }
     }
 
@@ -63,17 +98,38 @@ impl Fault {
             Fault::Hang => format!("agent and kubelet of {nodes} freeze; its pods run on"),
             Fault::ApiOutage => "nobody reaches the API server any more".to_owned(),
             Fault::ZoneCut => format!("a whole zone is cut off: {nodes}; their pods run on"),
+            Fault::MajorityCut => format!("most nodes are cut off together: {nodes}; their pods run on"),
+            Fault::PeerCut => format!("{nodes} reach the API server, but nobody reaches a peer"),
+            Fault::Mute => format!("nothing that {nodes} sends arrives; it hears everything"),
+            Fault::Deaf => format!("nothing that is sent to {nodes} arrives; it says everything"),
+            Fault::Flapping => format!("{nodes} is cut off and back again, over and over"),
+            Fault::SlowNetwork => "every packet is late, and some are lost".to_owned(),
         }
     }
 
     /// Whether the lab has to undo it: the others end when the machine boots again.
     pub fn is_connectivity(self) -> bool {
-        matches!(self, Fault::Api | Fault::Isolate | Fault::ApiOutage | Fault::ZoneCut)
+        !matches!(self, Fault::Kubelet | Fault::Agent | Fault::Power | Fault::Hang)
+    }
+
+    /// What has to come of it.
+    pub fn expected(self) -> Expected {
+        match self {
+            Fault::ApiOutage | Fault::PeerCut | Fault::SlowNetwork => Expected::Nothing,
+            Fault::MajorityCut => Expected::Standoff,
+            Fault::Flapping => Expected::Either,
+            _ => Expected::Remediation,
+        }
+    }
+
+    /// Whether zones are cut, and not single nodes.
+    pub fn is_zonal(self) -> bool {
+        matches!(self, Fault::ZoneCut | Fault::MajorityCut)
     }
 
     /// Fewest nodes with which it can be shown.
     pub fn fewest_nodes(self) -> u8 {
-        if self == Fault::ZoneCut { 6 } else { 3 }
+        if self.is_zonal() { 6 } else { 3 }
     }
 }
 
@@ -86,9 +142,9 @@ impl fmt::Display for Fault {
 impl FromStr for Fault {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = || Fault::ALL.map(Fault::name).join(", ");
-        Fault::ALL
-            .into_iter()
+        let all = || Fault::ALL.into_iter().chain(Fault::NETWORK);
+        let known = || all().map(Fault::name).collect::<Vec<_>>().join(", ");
+        all()
             .find(|fault| fault.name() == text)
             .ok_or_else(|| format!("no fault is called {text:?}; there are {}", known()))
     }

@@ -8,13 +8,16 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_yaml_ng::Value;
 
-/// The same credentials, but the server is at `address`. Server certificates must be valid for loopback.
+/// The same credentials, but the server is at `address`. Server certificates must be valid for loopback and `localhost`.
 pub fn redirect(kubeconfig: &str, address: SocketAddr) -> anyhow::Result<String> {
     let mut document: Value = serde_yaml_ng::from_str(kubeconfig).context("the kubeconfig is not YAML")?;
     let clusters = document.get_mut("clusters").and_then(Value::as_sequence_mut).context("kubeconfig: no clusters")?;
     for cluster in clusters {
-        let server = cluster.get_mut("cluster").and_then(|cluster| cluster.get_mut("server"));
-        let server = server.context("kubeconfig: a cluster without server")?;
+        let cluster = cluster.get_mut("cluster").context("kubeconfig: a cluster without content")?;
+        if !address.ip().is_loopback() {
+            cluster["tls-server-name"] = Value::String("localhost".to_owned());
+        }
+        let server = cluster.get_mut("server").context("kubeconfig: a cluster without server")?;
         let scheme = server.as_str().and_then(|text| text.split_once("://")).map_or("https", |(scheme, _)| scheme);
         *server = Value::String(format!("{scheme}://{address}"));
     }

@@ -12,6 +12,7 @@ pub mod oracle;
 pub mod process;
 pub mod standin;
 pub mod timings;
+pub mod wiring;
 pub mod workload;
 pub mod writer;
 
@@ -19,6 +20,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use kube::Client;
@@ -28,10 +31,11 @@ use tokio::task::JoinSet;
 use fault::Fault;
 use kubelet::KubeletSpec;
 use machine::{Happening, Machine, MachineSpec, Order};
-use network::{Endpoint, Network, Proxy};
+use network::{Endpoint, Network, Proxy, Quality};
 use oracle::Ledger;
 use process::{Launcher, Program};
 use timings::{Timings, go};
+use wiring::{AGENT_PORT, Wires, Wiring};
 
 /// Namespace of agents and controller.
 pub const NAMESPACE: &str = "palisade-system";
@@ -61,6 +65,8 @@ pub struct LabSpec {
     pub controller_kubeconfig: String,
     /// Whether nodes, scheduling and so on need stand-ins.
     pub standins: bool,
+    /// Where agents and controller live, if not here behind proxies. Kubelets are tasks of this process either way.
+    pub wiring: Option<Arc<dyn Wiring>>,
 }
 
 /// A running lab; everything ends when it is dropped, in better order by [`Lab::stop`].
@@ -73,14 +79,21 @@ pub struct Lab {
     pub ledger: Ledger,
     /// Straight to the API server.
     pub client: Client,
-    /// Kubeconfig for the controller, through its own proxy.
+    /// Kubeconfig for the controller, by its own way to the API server.
     pub controller_kubeconfig: PathBuf,
+    /// How a program is started where the controller lives.
+    pub controller_enter: Vec<OsString>,
     machines: BTreeMap<String, Machine>,
     zones: BTreeMap<String, String>,
     /// Held, because a dropped proxy closes.
     proxies: Vec<Proxy>,
+    /// Held, because dropped wires are gone.
+    wires: Option<Box<dyn Wires>>,
     _tasks: JoinSet<()>,
 }
+
+/// A bad line, but one on which nodes must live: every packet late, one of fifty lost.
+const SLOW: Quality = Quality { delay: Duration::from_millis(40), lost_of_thousand: 20 };
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -101,24 +114,58 @@ impl Lab {
                 while standins.join_next().await.is_some() {}
             });
         }
-        let proxy = Proxy::start(&network, LOOPBACK, Some(Endpoint::Controller), Endpoint::Api, api).await?;
-        let controller_kubeconfig = spec.dir.join("controller.kubeconfig");
-        write(&controller_kubeconfig, &kubeconfig::redirect(&spec.controller_kubeconfig, proxy.address)?)?;
+        let wires = spec.wiring.as_ref().map(|wiring| wiring.lay(&network, api)).transpose().context("wires")?;
         let mut lab = Self {
             client,
             network,
             ledger,
-            controller_kubeconfig,
+            controller_kubeconfig: spec.dir.join("controller.kubeconfig"),
+            controller_enter: Vec::new(),
             machines: BTreeMap::new(),
             zones: BTreeMap::new(),
-            proxies: vec![proxy],
+            proxies: Vec::new(),
+            wires,
             _tasks: tasks,
             spec,
         };
+        lab.add_controller(api).await.context("the controller's place")?;
         for number in 1..=lab.spec.nodes {
             lab.add_node(number, api, &happenings).await.with_context(|| format!("node {number}"))?;
         }
         Ok(lab)
+    }
+
+    async fn add_controller(&mut self, api: SocketAddr) -> anyhow::Result<()> {
+        let address = if let Some(wires) = &self.wires {
+            let place = wires.place(Endpoint::Controller)?;
+            self.controller_enter = place.enter;
+            place.api
+        } else {
+            let who = Some(Endpoint::Controller);
+            let proxy = Proxy::start(&self.network, LOOPBACK, who, Endpoint::Api, api).await?;
+            let address = proxy.address;
+            self.proxies.push(proxy);
+            address
+        };
+        write(&self.controller_kubeconfig, &kubeconfig::redirect(&self.spec.controller_kubeconfig, address)?)
+    }
+
+    /// Where the agent of a node lives; `api` is the proxy of the node to the API server.
+    async fn home(&mut self, number: u8, api: SocketAddr) -> anyhow::Result<Home> {
+        let node = Endpoint::Node(number);
+        if let Some(wires) = &self.wires {
+            let place = wires.place(node)?;
+            let own = SocketAddr::new(place.own, AGENT_PORT);
+            return Ok(Home { enter: place.enter, listen: own, advertised: own, api: place.api });
+        }
+        let front = SocketAddr::from((Endpoint::proxy_address(number), 0));
+        let behind = SocketAddr::from((Endpoint::agent_address(number), 0));
+        // A target without port means the same port, behind the proxy.
+        let proxy = Proxy::start(&self.network, front, None, node, behind).await?;
+        let advertised = proxy.address;
+        self.proxies.push(proxy);
+        let listen = SocketAddr::new(behind.ip(), advertised.port());
+        Ok(Home { enter: Vec::new(), listen, advertised, api })
     }
 
     async fn add_node(
@@ -127,35 +174,35 @@ impl Lab {
         api: SocketAddr,
         happenings: &mpsc::UnboundedSender<Happening>,
     ) -> anyhow::Result<()> {
+        let node = Endpoint::Node(number);
+        let to_api = Proxy::start(&self.network, LOOPBACK, Some(node), Endpoint::Api, api).await?;
+        let kubelet_api = to_api.address;
+        self.proxies.push(to_api);
+        let home = self.home(number, kubelet_api).await?;
         let spec = &self.spec;
         let name = if spec.name.is_empty() { format!("node-{number}") } else { format!("{}-node-{number}", spec.name) };
         let zone = format!("zone-{}", (b'a' + (number - 1) % spec.zones.max(1)) as char);
         let dir = spec.dir.join(&name);
         std::fs::create_dir_all(&dir)?;
-        let node = Endpoint::Node(number);
-        let to_api = Proxy::start(&self.network, LOOPBACK, Some(node), Endpoint::Api, api).await?;
-        let front = SocketAddr::from((Endpoint::proxy_address(number), 0));
-        let behind = SocketAddr::from((Endpoint::agent_address(number), 0));
-        // A target without port means the same port, behind the proxy.
-        let to_agent = Proxy::start(&self.network, front, None, node, behind).await?;
         let kubeconfig_file = dir.join("agent.kubeconfig");
-        write(&kubeconfig_file, &kubeconfig::redirect(&spec.agent_kubeconfig, to_api.address)?)?;
-        let kubelet_config = kubeconfig::redirect(&spec.admin_kubeconfig, to_api.address)?;
+        write(&kubeconfig_file, &kubeconfig::redirect(&spec.agent_kubeconfig, home.api)?)?;
+        let kubelet_config = kubeconfig::redirect(&spec.admin_kubeconfig, kubelet_api)?;
         workload::install_driver(&self.client, &name).await?;
         let kubelet = KubeletSpec {
             node: name.clone(),
             lab: spec.name.clone(),
             zone: zone.clone(),
-            address: front.ip().to_string(),
+            address: home.advertised.ip().to_string(),
             client: kubeconfig::client(&kubelet_config).await?,
             heartbeat: spec.timings.heartbeat,
         };
         let agent = Program {
             name: format!("agent-{name}"),
             program: spec.agent.clone(),
-            args: agent_args(spec, &name, &zone, &dir, &kubeconfig_file, number, to_agent.address),
+            args: agent_args(spec, &name, &zone, &dir, &kubeconfig_file, &home),
             env: vec![("RUST_LOG".to_owned(), log_filter()), ("NO_COLOR".to_owned(), "1".to_owned())],
-        };
+        }
+        .within(&home.enter);
         let machine = MachineSpec {
             number,
             name: name.clone(),
@@ -174,7 +221,6 @@ impl Lab {
         )?;
         self.machines.insert(name.clone(), machine);
         self.zones.insert(name, zone);
-        self.proxies.extend([to_api, to_agent]);
         Ok(())
     }
 
@@ -187,6 +233,13 @@ impl Lab {
     pub fn zone_of(&self, node: &str) -> Vec<String> {
         let zone = self.zones.get(node);
         self.zones.iter().filter(|(_, other)| Some(*other) == zone).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Names of the nodes of all zones but one; the given node is among them.
+    pub fn all_but_one_zone(&self, node: &str) -> Vec<String> {
+        let own = self.zones.get(node);
+        let spared = self.zones.values().filter(|zone| Some(*zone) != own).max();
+        self.zones.iter().filter(|(_, zone)| Some(*zone) != spared).map(|(name, _)| name.clone()).collect()
     }
 
     fn endpoint(&self, node: &str) -> anyhow::Result<Endpoint> {
@@ -208,7 +261,7 @@ impl Lab {
             Fault::Agent => Some(Order::KillAgent),
             Fault::Power => Some(Order::PowerOff),
             Fault::Hang => Some(Order::Hang),
-            Fault::Api | Fault::Isolate | Fault::ApiOutage | Fault::ZoneCut => None,
+            _ => None,
         };
         if let Some(order) = order {
             for node in nodes {
@@ -217,22 +270,24 @@ impl Lab {
             return Ok(());
         }
         let hit: Vec<Endpoint> = nodes.iter().map(|node| self.endpoint(node)).collect::<anyhow::Result<_>>()?;
-        let all = self.machines.values().map(|machine| Endpoint::Node(machine.spec.number));
+        let all: Vec<Endpoint> = self.machines.values().map(|machine| Endpoint::Node(machine.spec.number)).collect();
+        let others = || all.iter().filter(|other| !hit.contains(other));
+        let outside = || others().chain(&[Endpoint::Api, Endpoint::Controller]);
+        let pairs = || hit.iter().flat_map(|node| outside().map(move |other| (*node, *other)));
         match fault {
             Fault::Api => hit.iter().for_each(|node| self.network.cut(*node, Endpoint::Api)),
             Fault::ApiOutage => {
-                all.chain([Endpoint::Controller]).for_each(|who| self.network.cut(who, Endpoint::Api));
+                all.iter().chain(&[Endpoint::Controller]).for_each(|who| self.network.cut(*who, Endpoint::Api));
             }
-            _ => {
-                let others: Vec<_> = all.filter(|other| !hit.contains(other)).collect();
+            Fault::PeerCut => {
                 for node in &hit {
-                    self.network.cut(*node, Endpoint::Api);
-                    self.network.cut(*node, Endpoint::Controller);
-                    for other in &others {
-                        self.network.cut(*node, *other);
-                    }
+                    all.iter().filter(|other| *other != node).for_each(|other| self.network.cut(*node, *other));
                 }
             }
+            Fault::Mute => pairs().for_each(|(node, other)| self.network.cut_one_way(node, other)),
+            Fault::Deaf => pairs().for_each(|(node, other)| self.network.cut_one_way(other, node)),
+            Fault::SlowNetwork => self.network.worsen(SLOW),
+            _ => pairs().for_each(|(node, other)| self.network.cut(node, other)),
         }
         Ok(())
     }
@@ -253,6 +308,14 @@ impl Lab {
     }
 }
 
+/// Where an agent lives and is reached.
+struct Home {
+    enter: Vec<OsString>,
+    listen: SocketAddr,
+    advertised: SocketAddr,
+    api: SocketAddr,
+}
+
 /// Log level of the processes of a lab.
 pub fn log_filter() -> String {
     std::env::var("PALISADE_LAB_LOG").unwrap_or_else(|_| "info,palisade=debug".to_owned())
@@ -262,17 +325,8 @@ fn write(path: &Path, content: &str) -> anyhow::Result<()> {
     std::fs::write(path, content).with_context(|| path.display().to_string())
 }
 
-fn agent_args(
-    spec: &LabSpec,
-    node: &str,
-    zone: &str,
-    dir: &Path,
-    kubeconfig: &Path,
-    number: u8,
-    advertised: SocketAddr,
-) -> Vec<OsString> {
+fn agent_args(spec: &LabSpec, node: &str, zone: &str, dir: &Path, kubeconfig: &Path, home: &Home) -> Vec<OsString> {
     let tuning = &spec.timings.tuning;
-    let own = Endpoint::agent_address(number);
     let simulated = format!("sim:{}", MachineSpec::socket(dir).display());
     let mut args: Vec<OsString> = Vec::new();
     let mut flag = |name: &str, value: OsString| args.extend([OsString::from(name), value]);
@@ -280,9 +334,9 @@ fn agent_args(
     flag("--zone", zone.into());
     flag("--namespace", NAMESPACE.into());
     flag("--kubeconfig", kubeconfig.into());
-    flag("--listen", SocketAddr::from((own, advertised.port())).to_string().into());
-    flag("--advertise", advertised.to_string().into());
-    flag("--source-address", own.to_string().into());
+    flag("--listen", home.listen.to_string().into());
+    flag("--advertise", home.advertised.to_string().into());
+    flag("--source-address", home.listen.ip().to_string().into());
     flag("--boot-id-file", MachineSpec::boot_id_file(dir).into());
     flag("--host-dir", MachineSpec::host_dir(dir).into());
     flag("--watchdog", simulated.clone().into());

@@ -1,12 +1,14 @@
 //! The network between nodes, controller and API server: TCP proxies that can be cut.
 //!
 //! A cut is a black hole, as real partitions are: connections stay open, bytes are held back, and arrive after the
-//! heal. Who calls is known by the source address, which agents bind.
+//! heal. Who calls is known by the source address, which agents bind. Where nodes have a wiring of their own (see
+//! [`wiring`](super::wiring)), every packet asks here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, tcp};
@@ -48,10 +50,23 @@ impl Endpoint {
 struct Rules {
     /// Unordered pairs, smaller first.
     cut: BTreeSet<(Endpoint, Endpoint)>,
+    /// From, to.
+    one_way: BTreeSet<(Endpoint, Endpoint)>,
+    /// How packets fare that are not cut off.
+    quality: Quality,
     /// Machines without power or still booting.
     dark: BTreeSet<Endpoint>,
     /// Rises with every boot: connections of an earlier boot never speak again.
     generation: BTreeMap<Endpoint, u64>,
+}
+
+/// How good the network is, for wirings that carry packets.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Quality {
+    /// Added to every packet.
+    pub delay: Duration,
+    /// Of a thousand packets, how many are lost.
+    pub lost_of_thousand: u16,
 }
 
 fn pair(a: Endpoint, b: Endpoint) -> (Endpoint, Endpoint) {
@@ -85,9 +100,33 @@ impl Network {
         });
     }
 
-    /// Removes every cut.
+    /// Cuts one direction. A TCP proxy carries neither then: without answers nothing is said.
+    pub fn cut_one_way(&self, from: Endpoint, to: Endpoint) {
+        self.change(|rules| {
+            rules.one_way.insert((from, to));
+        });
+    }
+
+    /// Delays and loses packets, where there are packets.
+    pub fn worsen(&self, quality: Quality) {
+        self.change(|rules| rules.quality = quality);
+    }
+
+    /// Removes every cut and restores the quality.
     pub fn heal_all(&self) {
-        self.change(|rules| rules.cut.clear());
+        self.change(|rules| {
+            rules.cut.clear();
+            rules.one_way.clear();
+            rules.quality = Quality::default();
+        });
+    }
+
+    /// What a packet has to expect: `None` if it is dropped, otherwise quality of the way.
+    pub fn packet(&self, from: Endpoint, to: Endpoint) -> Option<Quality> {
+        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let dead = rules.dark.contains(&from) || rules.dark.contains(&to);
+        let cut = rules.cut.contains(&pair(from, to)) || rules.one_way.contains(&(from, to));
+        (!dead && !cut).then_some(rules.quality)
     }
 
     /// Removes every cut of one endpoint, except towards endpoints for which `keep` holds.
@@ -112,7 +151,9 @@ impl Network {
 
     fn look(&self, a: Endpoint, b: Endpoint) -> (bool, (u64, u64)) {
         let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = !rules.cut.contains(&pair(a, b)) && !rules.dark.contains(&a) && !rules.dark.contains(&b);
+        let one_way = rules.one_way.contains(&(a, b)) || rules.one_way.contains(&(b, a));
+        let dark = rules.dark.contains(&a) || rules.dark.contains(&b);
+        let open = !rules.cut.contains(&pair(a, b)) && !one_way && !dark;
         let generation = |endpoint| rules.generation.get(&endpoint).copied().unwrap_or_default();
         (open, (generation(a), generation(b)))
     }
@@ -248,8 +289,6 @@ async fn pump(mut from: tcp::OwnedReadHalf, mut to: tcp::OwnedWriteHalf, path: &
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     async fn echo() -> SocketAddr {
@@ -303,6 +342,18 @@ mod tests {
         // When it boots again, then the old connection ends without the late byte
         network.relight(node);
         assert!(stream.read_u8().await.is_err());
+    }
+
+    #[test]
+    fn a_one_way_cut_drops_packets_of_that_direction_only() {
+        let network = Network::default();
+        let (node, api) = (Endpoint::Node(1), Endpoint::Api);
+        network.cut_one_way(node, api);
+        assert_eq!(network.packet(node, api), None);
+        assert_eq!(network.packet(api, node), Some(Quality::default()));
+        assert!(!network.open(api, node), "a stream needs both directions");
+        network.heal_all();
+        assert!(network.open(node, api));
     }
 
     #[test]

@@ -38,6 +38,19 @@ pub struct Program {
     pub env: Vec<(String, String)>,
 }
 
+impl Program {
+    /// The same program, started by another one that leads to where it shall live.
+    #[must_use]
+    pub fn within(mut self, enter: &[OsString]) -> Self {
+        if let Some((door, rest)) = enter.split_first() {
+            let inner = std::mem::replace(&mut self.program, PathBuf::from(door));
+            let args = std::mem::take(&mut self.args);
+            self.args = rest.iter().cloned().chain([inner.into_os_string()]).chain(args).collect();
+        }
+        self
+    }
+}
+
 impl Launcher {
     /// Starts the program with both outputs appended to its log; `piped` gives stdout to us instead.
     pub fn start(&self, program: &Program, piped: bool) -> io::Result<Process> {
