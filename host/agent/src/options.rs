@@ -1,6 +1,6 @@
 //! Flags and environment of the process.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use palisade_api::GoDuration;
 use palisade_core::fencing::agent::{ResetSteps, Settings};
 use palisade_core::fencing::timing::Tuning;
 
-use crate::devices::{RebootBy, WatchdogBy};
+use crate::devices::{Equipment, RebootBy, WatchdogBy};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -33,12 +33,21 @@ pub struct Options {
     /// Kubeconfig; without it the service account of the pod.
     #[arg(long, env = "KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
-    /// Where to listen for peers and the controller.
-    #[arg(long, env = "PALISADE_LISTEN", default_value = "0.0.0.0:30001")]
-    pub listen: SocketAddr,
-    /// Where peers and the controller reach this agent, `host:port`. Default: the listen address.
+    /// `hostPort`: where to listen for peers and the controller, on all addresses, IPv6 and IPv4.
+    #[arg(long, env = "HOST_PORT", default_value_t = 30001, value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: u16,
+    /// Listen here only, instead of on all addresses.
+    #[arg(long, env = "PALISADE_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// Address of the pod, IPv4 or IPv6: published together with the port.
+    #[arg(long, env = "POD_IP")]
+    pub pod_ip: Option<IpAddr>,
+    /// Where peers and the controller reach this agent, `host:port`. Default: the address of the pod, or `--listen`.
     #[arg(long, env = "PALISADE_ADVERTISE")]
     pub advertise: Option<String>,
+    /// Address of the node, where its kubelet answers; for the diagnostics of control-plane nodes.
+    #[arg(long, env = "NODE_IP")]
+    pub node_ip: Option<IpAddr>,
     /// Local address of connections to peers.
     #[arg(long)]
     pub source_address: Option<IpAddr>,
@@ -54,32 +63,44 @@ pub struct Options {
     /// Watchdog device, `sim:SOCKET`, or `none`.
     #[arg(long, env = "WATCHDOG_PATH", default_value = "/dev/watchdog", value_parser = watchdog_by)]
     pub watchdog: WatchdogBy,
-    /// How to reboot by software: `sysrq`, `sim:SOCKET`, or `none` (`isSoftwareRebootEnabled: false`).
+    /// Ask the watchdog for this timeout; without it the device keeps its own. What it then tells is what counts.
+    #[arg(long, env = "PALISADE_WATCHDOG_TIMEOUT", value_parser = length)]
+    pub watchdog_timeout: Option<Duration>,
+    /// Load the kernel's softdog when the watchdog device is missing.
+    #[arg(long, env = "PALISADE_LOAD_SOFTDOG")]
+    pub load_softdog: bool,
+    /// How to reboot by software: `sysrq`, `sim:SOCKET`, or `none`.
     #[arg(long, default_value = "sysrq", value_parser = reboot_by)]
     pub reboot: RebootBy,
+    /// `isSoftwareRebootEnabled`: `false` is the same as `--reboot none`.
+    #[arg(
+        long, env = "IS_SOFTWARE_REBOOT_ENABLED", default_value_t = true, action = clap::ArgAction::Set,
+        value_name = "true|false"
+    )]
+    pub software_reboot: bool,
     /// `apiCheckInterval`: pause between renewals.
-    #[arg(long, default_value = "15s", value_parser = length)]
+    #[arg(long, env = "API_CHECK_INTERVAL", default_value = "15s", value_parser = length)]
     pub api_check_interval: Duration,
     /// `apiServerTimeout`: time limit of one renewal.
-    #[arg(long, default_value = "5s", value_parser = length)]
+    #[arg(long, env = "API_SERVER_TIMEOUT", default_value = "5s", value_parser = length)]
     pub api_server_timeout: Duration,
     /// `maxApiErrorThreshold`: failures in a row before peers are asked.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "MAX_API_ERROR_THRESHOLD", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_api_error_threshold: u32,
     /// `peerDialTimeout`: time limit for connecting to a peer.
-    #[arg(long, default_value = "5s", value_parser = length)]
+    #[arg(long, env = "PEER_DIAL_TIMEOUT", default_value = "5s", value_parser = length)]
     pub peer_dial_timeout: Duration,
     /// `peerRequestTimeout`: time limit of a peer's answer; at least `apiServerTimeout` + 2s is used.
-    #[arg(long, default_value = "7s", value_parser = length)]
+    #[arg(long, env = "PEER_REQUEST_TIMEOUT", default_value = "7s", value_parser = length)]
     pub peer_request_timeout: Duration,
     /// `peerUpdateInterval`: longest pause between two looks at the other agents' leases.
-    #[arg(long, default_value = "15m", value_parser = length)]
+    #[arg(long, env = "PEER_UPDATE_INTERVAL", default_value = "15m", value_parser = length)]
     pub peer_update_interval: Duration,
     /// `minPeersForRemediation`: with a smaller jury the node does not fence itself on isolation.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, env = "MIN_PEERS_FOR_REMEDIATION", default_value_t = 1)]
     pub min_peers: u32,
     /// Generation of the configuration these flags come from.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, env = "PALISADE_CONFIG_GENERATION", default_value_t = 0)]
     pub config_generation: i64,
     /// Do not ask for real-time priority and locked memory.
     #[arg(long)]
@@ -89,7 +110,14 @@ pub struct Options {
     pub log_format: LogFormat,
 }
 
+/// Plain numbers below this are not taken for nanoseconds but for a forgotten unit.
+const LEAST_NANOSECONDS: u64 = 1_000_000;
+
+/// A Go duration, or whole nanoseconds as the replaced product's DaemonSet writes them.
 fn length(text: &str) -> Result<Duration, String> {
+    if let Some(nanoseconds) = text.parse::<u64>().ok().filter(|number| *number >= LEAST_NANOSECONDS) {
+        return Ok(Duration::from_nanos(nanoseconds));
+    }
     let length: GoDuration = text.parse().map_err(|error| format!("{error}"))?;
     if length.as_nanos() <= 0 { Err("must be longer than zero".into()) } else { Ok(length.to_std()) }
 }
@@ -126,7 +154,7 @@ impl Options {
             },
             min_peers: self.min_peers,
             generation: self.config_generation,
-            software_reboot: self.reboot != RebootBy::None,
+            software_reboot: self.reboot_by() != RebootBy::None,
             watchdog: self.watchdog != WatchdogBy::None,
             steps: ResetSteps::default(),
         }
@@ -134,7 +162,29 @@ impl Options {
 
     /// Address that the lease publishes.
     pub fn address(&self) -> String {
-        self.advertise.clone().unwrap_or_else(|| self.listen.to_string())
+        let port = self.listen.map_or(self.port, |listen| listen.port());
+        match (&self.advertise, self.pod_ip, self.listen) {
+            (Some(advertise), ..) => advertise.clone(),
+            (None, Some(pod), _) => SocketAddr::new(pod, port).to_string(),
+            (None, None, Some(listen)) => listen.to_string(),
+            (None, None, None) => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port).to_string(),
+        }
+    }
+
+    /// How this node is rebooted by software.
+    pub fn reboot_by(&self) -> RebootBy {
+        if self.software_reboot { self.reboot.clone() } else { RebootBy::None }
+    }
+
+    /// Watchdog and reset of this node.
+    pub fn equipment(&self) -> Equipment {
+        Equipment {
+            watchdog: self.watchdog.clone(),
+            timeout: self.watchdog_timeout,
+            load_softdog: self.load_softdog,
+            reboot: self.reboot_by(),
+            realtime: !self.no_realtime,
+        }
     }
 }
 
@@ -171,6 +221,34 @@ mod tests {
         assert_eq!(options.watchdog, WatchdogBy::Sim("/tmp/machine.sock".into()));
         assert_eq!(options.reboot, RebootBy::Sim("/tmp/machine.sock".into()));
         assert_eq!(options.api_check_interval, Duration::from_millis(1500));
+    }
+
+    #[test]
+    fn the_daemon_set_of_the_replaced_product_speaks_nanoseconds() {
+        let options = Options::parse_from(["palisade-agent", "--node-name=n1", "--api-check-interval=15000000000"]);
+        assert_eq!(options.api_check_interval, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn the_pod_is_reached_at_its_address_of_either_family() {
+        let at =
+            |flags: &[&str]| Options::parse_from(["palisade-agent", "--node-name=n1"].iter().chain(flags)).address();
+        assert_eq!(at(&["--pod-ip=10.1.2.3"]), "10.1.2.3:30001");
+        assert_eq!(at(&["--pod-ip=fd00::7", "--port=9000"]), "[fd00::7]:9000");
+        assert_eq!(at(&["--listen=127.0.1.1:4000"]), "127.0.1.1:4000");
+        assert_eq!(at(&["--listen=127.0.1.1:4000", "--pod-ip=fd00::7"]), "[fd00::7]:4000");
+        assert_eq!(at(&["--pod-ip=fd00::7", "--advertise=node.example:1"]), "node.example:1");
+    }
+
+    #[test]
+    fn software_reboot_is_off_by_either_flag() {
+        let off = |flag: &str| {
+            let options = Options::parse_from(["palisade-agent", "--node-name=n1", flag]);
+            assert_eq!(options.equipment().reboot, RebootBy::None);
+            assert!(!options.settings().software_reboot);
+        };
+        off("--reboot=none");
+        off("--software-reboot=false");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The process: options to parts, parts to a running node.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -36,8 +37,7 @@ pub async fn run(options: Options) -> Result<Outcome> {
     let host_file = host.load();
     let keyring = Keyring::load(&options.node_name, Arc::clone(&host) as Arc<dyn Keep>)?;
     let api: Arc<dyn Api> = Arc::new(KubeApi::new(&client(&options).await?, &options.namespace));
-    let listener =
-        TcpListener::bind(options.listen).await.with_context(|| format!("cannot listen on {}", options.listen))?;
+    let listener = listen(&options).await?;
     let shared = Shared::new(Node::juror(started, &settings));
     let me = Me { node: options.node_name.clone(), boot_id: boot_id.clone(), address: options.address() };
     tracing::info!(
@@ -46,7 +46,7 @@ pub async fn run(options: Options) -> Result<Outcome> {
         address = me.address,
         time_to_live = ?settings.tuning.time_to_live(),
         watchdog = ?options.watchdog,
-        reboot = ?options.reboot,
+        reboot = ?options.reboot_by(),
         inherits = host_file.as_ref().is_some_and(|file| file.boot_id == boot_id),
         "agent starts"
     );
@@ -66,8 +66,7 @@ pub async fn run(options: Options) -> Result<Outcome> {
         let _ = ended.await;
     }));
 
-    let machine =
-        Machine::new(options.watchdog.clone(), options.reboot.clone(), Arc::clone(&clock), !options.no_realtime);
+    let machine = Machine::new(options.equipment(), Arc::clone(&clock));
     let (node, handle) = Node::new(Parts {
         me,
         settings,
@@ -102,6 +101,18 @@ pub async fn run(options: Options) -> Result<Outcome> {
     drop(end);
     server.abort();
     Ok(outcome)
+}
+
+/// On all addresses: an IPv6 socket takes IPv4 callers too; a kernel without IPv6 gets an IPv4 socket.
+async fn listen(options: &Options) -> Result<TcpListener> {
+    if let Some(listen) = options.listen {
+        return TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"));
+    }
+    if let Ok(listener) = TcpListener::bind((Ipv6Addr::UNSPECIFIED, options.port)).await {
+        return Ok(listener);
+    }
+    let all = (Ipv4Addr::UNSPECIFIED, options.port);
+    TcpListener::bind(all).await.with_context(|| format!("cannot listen on port {}", options.port))
 }
 
 async fn client(options: &Options) -> Result<Client> {

@@ -9,7 +9,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use palisade_agent::clock::{BootClock, Clock};
-use palisade_agent::devices::{Devices, FeederReport, Leash, Machine, RebootBy, SimWatchdog, Watchdog, WatchdogBy};
+use palisade_agent::devices::{
+    Devices, Equipment, FeederReport, Leash, Machine, RebootBy, SimWatchdog, Watchdog, WatchdogBy,
+};
 use palisade_core::fencing::agent::ResetSteps;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -42,6 +44,11 @@ fn socket(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("machine.sock")
 }
 
+fn equipment(folder: &tempfile::TempDir, reboot: RebootBy) -> Equipment {
+    let watchdog = WatchdogBy::Sim(socket(folder));
+    Equipment { watchdog, timeout: None, load_softdog: false, reboot, realtime: false }
+}
+
 #[test]
 fn the_double_is_opened_fed_and_disarmed() {
     let folder = tempfile::tempdir().unwrap();
@@ -65,7 +72,7 @@ fn a_missing_double_is_named() {
 async fn the_feeder_thread_feeds_while_the_leash_allows_and_stops_for_good_when_fenced() {
     let folder = tempfile::tempdir().unwrap();
     let heard = double(&socket(&folder));
-    let machine = Machine::new(WatchdogBy::Sim(socket(&folder)), RebootBy::None, Arc::new(BootClock), false);
+    let machine = Machine::new(equipment(&folder, RebootBy::None), Arc::new(BootClock));
     let leash = Arc::new(Leash::default());
     leash.permit(Some(BootClock.now() + DEADLINE * 10));
     let report = Arc::new(|report: FeederReport| panic!("{report:?}"));
@@ -86,7 +93,7 @@ async fn a_machine_is_disarmed_by_its_feeder_and_reset_by_its_double() {
     let folder = tempfile::tempdir().unwrap();
     let heard = double(&socket(&folder));
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
-    let machine = Machine::new(WatchdogBy::Sim(socket(&folder)), RebootBy::Sim(socket(&folder)), clock, false);
+    let machine = Machine::new(equipment(&folder, RebootBy::Sim(socket(&folder))), clock);
     machine.open_watchdog(Arc::default(), Arc::new(|_| ())).await.unwrap();
     machine.disarm_watchdog().await.unwrap();
     assert!(machine.disarm_watchdog().await.is_err(), "the feeder is gone");

@@ -4,12 +4,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Duration;
 
 use nix::libc;
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use palisade_core::fencing::record;
 
+use super::facts::{self, Driver, Host};
 use super::{NotDisarmed, Watchdog};
 
 /// `struct watchdog_info` of `linux/watchdog.h`.
@@ -25,6 +27,10 @@ nix::ioctl_read!(
     /// `WDIOC_GETSUPPORT`.
     get_support, b'W', 0, Info
 );
+nix::ioctl_readwrite!(
+    /// `WDIOC_SETTIMEOUT`.
+    set_timeout, b'W', 6, libc::c_int
+);
 nix::ioctl_read!(
     /// `WDIOC_GETTIMEOUT`.
     get_timeout, b'W', 7, libc::c_int
@@ -36,13 +42,13 @@ const PRIORITY: libc::c_int = 90;
 /// An armed `/dev/watchdog*`.
 pub struct LinuxWatchdog {
     file: File,
-    path: PathBuf,
+    driver: Driver,
     description: record::Watchdog,
 }
 
 impl LinuxWatchdog {
-    /// Opens (arms) the device and asks it for its real timeout.
-    pub fn open(path: &Path) -> Result<Self, String> {
+    /// Opens (arms) the device, asks for a timeout if one is wanted, and takes the one that the device then tells.
+    pub fn open(path: &Path, wanted: Option<Duration>) -> Result<Self, String> {
         let shown = path.display();
         let is_device = std::fs::metadata(path).map(|meta| meta.file_type().is_char_device());
         match is_device {
@@ -52,21 +58,18 @@ impl LinuxWatchdog {
         }
         let file = OpenOptions::new().write(true).custom_flags(libc::O_CLOEXEC).open(path).map_err(|error| {
             if error.raw_os_error() == Some(libc::EBUSY) {
-                format!("{shown} is in use by another process (systemd's RuntimeWatchdogSec, another agent, sbd?)")
+                format!("{shown} is in use by {}", facts::holder(path))
             } else {
                 format!("{shown}: {error}")
             }
         })?;
         let mut watchdog = Self {
             file,
-            path: path.to_owned(),
+            driver: Driver::default(),
             description: record::Watchdog { identity: String::new(), timeout_millis: 0, resets: false },
         };
-        match watchdog.ask() {
-            Ok(description) => {
-                watchdog.description = description;
-                Ok(watchdog)
-            }
+        match watchdog.ask(path, wanted) {
+            Ok(()) => Ok(watchdog),
             Err(why) => {
                 // A device that cannot tell its timeout is of no use, and must not fire for that.
                 let undone = Box::new(watchdog).disarm();
@@ -78,7 +81,10 @@ impl LinuxWatchdog {
         }
     }
 
-    fn ask(&self) -> Result<record::Watchdog, String> {
+    fn ask(&mut self, path: &Path, wanted: Option<Duration>) -> Result<(), String> {
+        if let Some(wanted) = wanted {
+            self.ask_for(wanted);
+        }
         let mut seconds: libc::c_int = 0;
         // SAFETY: the descriptor is open for the life of `self.file`, and WDIOC_GETTIMEOUT writes one `int` there.
         unsafe { get_timeout(self.file.as_raw_fd(), &raw mut seconds) }
@@ -87,41 +93,32 @@ impl LinuxWatchdog {
         let timeout_millis = seconds.ok_or("it tells no usable timeout")? * 1000;
         let mut info = Info { options: 0, firmware_version: 0, identity: [0; 32] };
         // SAFETY: as above, and WDIOC_GETSUPPORT writes one `struct watchdog_info`, which `Info` mirrors.
-        let identity = match unsafe { get_support(self.file.as_raw_fd(), &raw mut info) } {
-            Ok(_) => text(&info.identity),
-            Err(_) => "unknown".to_owned(),
-        };
-        let resets = resets(&identity);
-        Ok(record::Watchdog { identity, timeout_millis, resets })
+        let known = unsafe { get_support(self.file.as_raw_fd(), &raw mut info) }.is_ok();
+        self.driver = Driver::of(path, known.then(|| (text(&info.identity), info.options)));
+        let doubts = self.driver.doubts(&Host);
+        for doubt in &doubts {
+            tracing::warn!(device = %path.display(), "this watchdog is not certain to reset the machine: {doubt}");
+        }
+        let identity = self.driver.identity.clone();
+        self.description = record::Watchdog { identity, timeout_millis, resets: doubts.is_empty() };
+        Ok(())
     }
 
-    fn sysfs(&self, name: &str) -> Option<String> {
-        let device = match self.path.file_name()?.to_str()? {
-            // The old name is an alias of the first device.
-            "watchdog" => "watchdog0",
-            other => other,
-        };
-        let text = std::fs::read_to_string(format!("/sys/class/watchdog/{device}/{name}")).ok()?;
-        Some(text.trim().to_owned())
+    /// Devices round, refuse, or cannot: what counts is what they tell afterwards.
+    fn ask_for(&self, wanted: Duration) {
+        // Rounded up: a device shorter than wanted resets nodes that are well.
+        let seconds = wanted.as_millis().div_ceil(1000);
+        let mut seconds = libc::c_int::try_from(seconds).unwrap_or(libc::c_int::MAX);
+        // SAFETY: the descriptor is open for the life of `self.file`, and WDIOC_SETTIMEOUT reads and writes one `int`.
+        if let Err(error) = unsafe { set_timeout(self.file.as_raw_fd(), &raw mut seconds) } {
+            tracing::warn!(%error, ?wanted, "the watchdog keeps its own timeout");
+        }
     }
 }
 
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).trim().to_owned()
-}
-
-/// Whether firing resets the machine, as far as the drivers let one know.
-fn resets(identity: &str) -> bool {
-    let parameter = |path: &str| std::fs::read_to_string(format!("/sys/module/{path}")).unwrap_or_default();
-    let identity = identity.to_ascii_lowercase();
-    if identity.contains("software watchdog") {
-        return !matches!(parameter("softdog/parameters/soft_noboot").trim(), "1" | "Y");
-    }
-    if identity.contains("ipmi") {
-        return parameter("ipmi_watchdog/parameters/action").trim() != "none";
-    }
-    true
 }
 
 impl Watchdog for LinuxWatchdog {
@@ -135,8 +132,8 @@ impl Watchdog for LinuxWatchdog {
     }
 
     fn disarm(mut self: Box<Self>) -> Result<(), NotDisarmed> {
-        if self.sysfs("nowayout").as_deref() == Some("1") {
-            let why = "the driver was loaded with nowayout: once open it cannot be disarmed".into();
+        if self.driver.no_way_out {
+            let why = "the driver has nowayout: once open it cannot be disarmed".into();
             return Err(NotDisarmed { device: self, why });
         }
         match self.file.write_all(b"V") {
@@ -150,13 +147,19 @@ impl Watchdog for LinuxWatchdog {
     }
 }
 
+/// `struct sched_param` of the kernel. C libraries differ in theirs, and musl's call only says "not supported".
+#[repr(C)]
+struct Priority {
+    priority: libc::c_int,
+}
+
 /// Real-time priority and locked memory for the calling thread's process, as far as permitted. Without them a node
 /// under heavy load may be reset although it lives: annoying, never unsafe.
 pub(super) fn prefer_this_thread() {
-    let parameter = libc::sched_param { sched_priority: PRIORITY };
-    // SAFETY: `parameter` is a valid `sched_param` for the whole call, and 0 names the calling thread.
-    let outcome =
-        unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const parameter) };
+    let priority = Priority { priority: PRIORITY };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: `priority` is the kernel's `sched_param` for the whole call, and 0 names the calling thread.
+    let outcome = unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const priority) };
     if outcome != 0 {
         let error = io::Error::last_os_error();
         tracing::warn!(%error, "the watchdog feeder runs without real-time priority (needs CAP_SYS_NICE)");
@@ -175,19 +178,19 @@ mod tests {
     #[test]
     fn a_plain_file_is_refused_and_said_so() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let refused = LinuxWatchdog::open(file.path()).err().unwrap();
+        let refused = LinuxWatchdog::open(file.path(), None).err().unwrap();
         assert!(refused.contains("not a character device"), "{refused}");
     }
 
     #[test]
     fn a_device_that_is_no_watchdog_is_refused() {
-        let refused = LinuxWatchdog::open(Path::new("/dev/null")).err().unwrap();
+        let refused = LinuxWatchdog::open(Path::new("/dev/null"), None).err().unwrap();
         assert!(refused.contains("does not tell its timeout"), "{refused}");
     }
 
     #[test]
     fn a_missing_device_is_named() {
-        let refused = LinuxWatchdog::open(Path::new("/dev/no-such-watchdog")).err().unwrap();
+        let refused = LinuxWatchdog::open(Path::new("/dev/no-such-watchdog"), None).err().unwrap();
         assert!(refused.contains("/dev/no-such-watchdog"), "{refused}");
     }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -10,7 +11,9 @@ use palisade_core::fencing::agent::ResetSteps;
 use palisade_core::fencing::record;
 use tokio::sync::oneshot;
 
-use super::{Devices, Fed, Feeder, FeederReport, Leash, LinuxWatchdog, Report, SimWatchdog, Watchdog, linux, reset};
+use super::{
+    Devices, Fed, Feeder, FeederReport, Leash, LinuxWatchdog, Report, SimWatchdog, Watchdog, linux, reset, softdog,
+};
 use crate::clock::Clock;
 
 /// Which watchdog.
@@ -35,6 +38,21 @@ pub enum RebootBy {
     None,
 }
 
+/// What a machine has, and how it may be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Equipment {
+    /// The watchdog.
+    pub watchdog: WatchdogBy,
+    /// A timeout to ask the device for; without it the device keeps its own.
+    pub timeout: Option<Duration>,
+    /// Whether softdog may be loaded when the device is missing.
+    pub load_softdog: bool,
+    /// Reset by software.
+    pub reboot: RebootBy,
+    /// Real-time priority and locked memory for the feeder, as far as permitted.
+    pub realtime: bool,
+}
+
 /// Orders to the feeder thread.
 enum Order {
     Look,
@@ -43,18 +61,15 @@ enum Order {
 
 /// The real devices.
 pub struct Machine {
-    watchdog: WatchdogBy,
-    reboot: RebootBy,
+    equipment: Equipment,
     clock: Arc<dyn Clock>,
-    /// Real-time priority and locked memory for the feeder, as far as permitted.
-    realtime: bool,
     orders: Mutex<Option<mpsc::Sender<Order>>>,
 }
 
 impl Machine {
     /// Nothing is opened yet.
-    pub fn new(watchdog: WatchdogBy, reboot: RebootBy, clock: Arc<dyn Clock>, realtime: bool) -> Self {
-        Self { watchdog, reboot, clock, realtime, orders: Mutex::new(None) }
+    pub fn new(equipment: Equipment, clock: Arc<dyn Clock>) -> Self {
+        Self { equipment, clock, orders: Mutex::new(None) }
     }
 
     fn order(&self, order: Order) -> bool {
@@ -63,9 +78,12 @@ impl Machine {
     }
 }
 
-fn open(by: &WatchdogBy) -> Result<Box<dyn Watchdog>, String> {
-    match by {
-        WatchdogBy::Device(path) => Ok(Box::new(LinuxWatchdog::open(path)?)),
+fn open(equipment: &Equipment) -> Result<Box<dyn Watchdog>, String> {
+    match &equipment.watchdog {
+        WatchdogBy::Device(path) => {
+            let path = softdog::device(path, equipment.load_softdog)?;
+            Ok(Box::new(LinuxWatchdog::open(&path, equipment.timeout)?))
+        }
         WatchdogBy::Sim(socket) => Ok(Box::new(SimWatchdog::open(Path::new(socket))?)),
         WatchdogBy::None => Err("no watchdog is configured".into()),
     }
@@ -75,13 +93,13 @@ impl Devices for Machine {
     fn open_watchdog(&self, leash: Arc<Leash>, report: Report) -> BoxFuture<'_, Result<record::Watchdog, String>> {
         let (ready, opened) = oneshot::channel();
         let (orders, received) = mpsc::channel();
-        let (by, clock, realtime) = (self.watchdog.clone(), Arc::clone(&self.clock), self.realtime);
+        let (equipment, clock) = (self.equipment.clone(), Arc::clone(&self.clock));
         *self.orders.lock().unwrap_or_else(PoisonError::into_inner) = Some(orders);
         let spawned = std::thread::Builder::new().name("watchdog".into()).spawn(move || {
-            if realtime {
+            if equipment.realtime {
                 linux::prefer_this_thread();
             }
-            match open(&by) {
+            match open(&equipment) {
                 Ok(device) => {
                     let description = device.describe();
                     let feeder = Feeder::new(device, clock, leash);
@@ -116,7 +134,7 @@ impl Devices for Machine {
     }
 
     fn reset(&self, steps: ResetSteps) -> BoxFuture<'_, ()> {
-        async move { reset::run(&self.reboot, steps).await }.boxed()
+        async move { reset::run(&self.equipment.reboot, steps).await }.boxed()
     }
 }
 

@@ -1,11 +1,13 @@
 //! The two things that can end a boot: a watchdog that is not fed, and a reset by software.
 
+mod facts;
 mod feeder;
 #[allow(unsafe_code)] // the only place: ioctls of the watchdog and the scheduling class of its feeder
 mod linux;
 mod machine;
 mod reset;
 mod sim;
+mod softdog;
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use palisade_core::time::Mono;
 
 pub use feeder::{Fed, Feeder};
 pub use linux::LinuxWatchdog;
-pub use machine::{Machine, RebootBy, WatchdogBy};
+pub use machine::{Equipment, Machine, RebootBy, WatchdogBy};
 pub use sim::SimWatchdog;
 
 /// An open, and therefore armed, watchdog device. Dropping it without disarming leaves it armed.

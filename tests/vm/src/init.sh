@@ -1,0 +1,65 @@
+#!/bin/sh
+# The guest's first process: mounts, loads drivers, starts the agent, obeys the test on the second serial port.
+export PATH=/bin
+busybox mount -t proc none /proc
+busybox mount -t sysfs none /sys
+busybox mount -t devtmpfs none /dev
+busybox mkdir -p /run /tmp
+busybox mount -t tmpfs none /run
+busybox stty -F /dev/ttyS1 raw -echo
+busybox mdev 2>/dev/null
+for module in $(busybox cat /modules.load); do busybox insmod /lib/modules/$module.ko; done
+busybox ip link set lo up
+busybox ip link set eth0 up
+busybox ip addr add @ADDRESS@/24 dev eth0
+busybox ip route add default via @GATEWAY@
+exec 3<>/dev/ttyS1
+echo "boot $(busybox cat /proc/sys/kernel/random/boot_id)" >&3
+
+agent() {
+    (
+        # The priority as it runs in a pod; its log is the console.
+        /bin/palisade-agent @ARGUMENTS@ >/dev/ttyS0 2>&1
+        echo "ended $?" >&3
+    ) &
+}
+pid() { busybox pidof palisade-agent; }
+uptime_ms() { read -r up _ </proc/uptime; echo "${up%.*}${up#*.}0"; }
+feeder() {
+    for task in /proc/$(pid)/task/*; do
+        read -r name <$task/comm
+        [ "$name" = watchdog ] && echo "$task/status"
+    done
+}
+switches() {
+    while read -r key value; do [ "$key" = voluntary_ctxt_switches: ] && echo "$value"; done <$1
+}
+
+agent
+while read -r command argument <&3; do
+    case $command in
+    kill) busybox kill -KILL $(pid) ;;
+    stop) busybox kill -STOP $(pid) ;;
+    term) busybox kill -TERM $(pid) ;;
+    start) agent ;;
+    worst)
+        # Right before the next feeding: the feeder woke up (that was one), and sleeps for $argument milliseconds.
+        file=$(feeder)
+        before=$(switches $file)
+        while [ "$(switches $file)" = "$before" ]; do busybox usleep 5000; done
+        busybox usleep $((argument * 1000))
+        echo now >&3
+        busybox kill -KILL $(pid)
+        ;;
+    late)
+        # At this uptime in milliseconds.
+        while [ $(uptime_ms) -lt $argument ]; do busybox usleep 5000; done
+        echo now >&3
+        busybox kill -KILL $(pid)
+        ;;
+    life) echo "life $(uptime_ms) $(busybox cat /run/palisade/agent.json)" >&3 ;;
+    watchdog) echo "watchdog $(busybox cat /sys/class/watchdog/watchdog0/state /sys/class/watchdog/watchdog0/timeout | busybox tr '\n' ' ')" >&3 ;;
+    memory) echo "memory $(busybox grep -E 'VmRSS|RssAnon|RssFile|VmLck|Threads' /proc/$(pid)/status | busybox tr -s '\t\n' ' ')" >&3 ;;
+    *) echo "unknown $command" >&3 ;;
+    esac
+done

@@ -1,0 +1,217 @@
+//! What is done to a node, and what has to come of it.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use clap::ValueEnum;
+use palisade_core::fencing::record::{AgentRecord, BootId};
+
+use crate::cluster::Cluster;
+use crate::device::Device;
+use crate::machine::{Event, Machine};
+use crate::timing::{SLACK, Timing};
+
+/// One way in which a node loses its right to live, or gives it up in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// SIGKILL of the agent.
+    Kill,
+    /// SIGKILL right before the feeder feeds the device.
+    Worst,
+    /// SIGKILL right before the right to live of an isolated node ends: the kernel feeds the device once more.
+    Late,
+    /// SIGSTOP of the agent.
+    Stop,
+    /// A fence intent in its lease.
+    Intent,
+    /// The same with software reboot disabled: only the watchdog acts.
+    IntentWatchdog,
+    /// The network cable is pulled.
+    Isolate,
+    /// SIGTERM, a while without agent, a new agent: no reset.
+    Restart,
+}
+
+/// One act and what came of it.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// From the act to the reset; none where no reset is wanted.
+    pub took: Option<Duration>,
+    /// What `took` may be.
+    pub limit: Option<Duration>,
+    /// The emulated watchdog said that it fired.
+    pub watchdog_fired: bool,
+}
+
+impl Scenario {
+    /// All of them.
+    pub fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
+
+    /// Whether the agent may reboot by software.
+    pub fn software_reboot(self) -> bool {
+        self != Self::IntentWatchdog
+    }
+
+    /// Whether the device has to be what ends the boot: nobody else is left to do it.
+    pub fn only_the_watchdog(self) -> bool {
+        !matches!(self, Self::Intent | Self::Isolate | Self::Restart)
+    }
+
+    /// Words for the bound.
+    pub fn formula(self) -> &'static str {
+        match self {
+            Self::Isolate | Self::Late => "L + 2 Wd + 2 s",
+            Self::Restart => "no reset",
+            _ => "2 Wd + 2 s",
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to_possible_value().as_ref().map_or("", |value| value.get_name()))
+    }
+}
+
+/// Everything about one guest that a scenario needs.
+pub struct Stage<'a> {
+    /// The guest.
+    pub machine: &'a mut Machine,
+    /// The world around it.
+    pub cluster: &'a Cluster,
+    /// Its node name.
+    pub node: &'a str,
+    /// Its watchdog.
+    pub device: Device,
+    /// All lengths of time.
+    pub timing: &'a Timing,
+}
+
+const ANSWER: Duration = Duration::from_secs(20);
+
+impl Stage<'_> {
+    /// Waits until the agent of this boot has armed the device and claims that it fences itself.
+    pub async fn ready(&self, boot: &BootId) -> anyhow::Result<AgentRecord> {
+        let (device, timeout) = (self.device, self.timing.device());
+        let record = self
+            .cluster
+            .record_with(self.node, self.timing.ready, "an armed watchdog and the claim to self-fence", |record| {
+                record.boot_id == *boot
+                    && !record.disarmed
+                    && record.terms.claims.self_fences
+                    && record.terms.watchdog.is_some()
+            })
+            .await?;
+        let watchdog = record.terms.watchdog.as_ref().context("no watchdog")?;
+        ensure!(watchdog.identity == device.identity(), "the lease names the watchdog {:?}", watchdog.identity);
+        ensure!(watchdog.resets, "the lease says that {} does not reset", watchdog.identity);
+        ensure!(
+            watchdog.timeout_millis == timeout.as_millis() as u64,
+            "the device was asked for {timeout:?}, the lease says {} ms",
+            watchdog.timeout_millis
+        );
+        Ok(record)
+    }
+
+    /// Does it once.
+    pub async fn act(&mut self, scenario: Scenario, boot: &BootId) -> anyhow::Result<Run> {
+        let two_devices = self.timing.device() * 2 + SLACK;
+        let (begun, limit) = match scenario {
+            Scenario::Restart => return self.restart(boot).await,
+            Scenario::Kill => (self.tell("kill").await?, two_devices),
+            Scenario::Stop => (self.tell("stop").await?, two_devices),
+            Scenario::Worst => {
+                let period = self.timing.device() / 3;
+                // Early enough that the process is dead before the feeder wakes up, also in a slow guest.
+                self.machine.tell(&format!("worst {}", (period - period / 15).as_millis())).await?;
+                (self.machine.answer("now", ANSWER).await?.0, two_devices)
+            }
+            Scenario::Late => {
+                let begun = Instant::now();
+                self.machine.cable(false).await?;
+                let (life, until) = self.life(boot, begun).await?;
+                self.machine.tell(&format!("late {}", until.saturating_sub(250))).await?;
+                (begun, life + two_devices)
+            }
+            Scenario::Isolate => {
+                let begun = Instant::now();
+                self.machine.cable(false).await?;
+                let (life, _) = self.life(boot, begun).await?;
+                (begun, life + two_devices)
+            }
+            Scenario::Intent | Scenario::IntentWatchdog => (self.cluster.intend(self.node, boot).await?.1, two_devices),
+        };
+        self.wait_for_reset(scenario, begun, limit).await
+    }
+
+    async fn tell(&mut self, command: &str) -> anyhow::Result<Instant> {
+        let begun = Instant::now();
+        self.machine.tell(command).await?;
+        Ok(begun)
+    }
+
+    /// How long after `begun` this boot may live by its host file, and until which of its milliseconds.
+    async fn life(&mut self, boot: &BootId, begun: Instant) -> anyhow::Result<(Duration, u64)> {
+        // Let a renewal that was on its way when the cable was pulled come to its end.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        self.machine.tell("life").await?;
+        let (_, answer) = self.machine.answer("life", ANSWER).await?;
+        let (uptime, file) = answer.split_once(' ').context("no host file")?;
+        let file: serde_json::Value = serde_json::from_str(file).with_context(|| format!("host file {file:?}"))?;
+        ensure!(file["bootId"].as_str() == Some(boot.as_str()), "the host file is of another boot");
+        let until = file["until"].as_u64().context("the host file has no L")?;
+        let left = Duration::from_millis(until.saturating_sub(uptime.parse()?));
+        Ok((begun.elapsed() + left, until))
+    }
+
+    async fn wait_for_reset(&mut self, scenario: Scenario, begun: Instant, limit: Duration) -> anyhow::Result<Run> {
+        // Beyond the limit a while is waited on, so that a late reset is told as late and not as none.
+        let patience = limit + self.timing.device();
+        let mut watchdog_fired = false;
+        loop {
+            let left = patience.saturating_sub(begun.elapsed());
+            match self.machine.next(left).await? {
+                Some(Event::Reset(at)) => {
+                    let expected = scenario.only_the_watchdog();
+                    if self.device == Device::I6300esb {
+                        ensure!(watchdog_fired == expected, "reset by the watchdog: {watchdog_fired}, not {expected}");
+                    }
+                    return Ok(Run {
+                        took: Some(at.saturating_duration_since(begun)),
+                        limit: Some(limit),
+                        watchdog_fired,
+                    });
+                }
+                Some(Event::Watchdog(_)) => watchdog_fired = true,
+                Some(Event::Line(_, line)) if line.starts_with("ended") && scenario != Scenario::Restart => {}
+                Some(_) => {}
+                None => bail!("no reset within {patience:?}"),
+            }
+        }
+    }
+
+    /// Stop in order, nobody for longer than the device would wait, start again.
+    async fn restart(&mut self, boot: &BootId) -> anyhow::Result<Run> {
+        self.machine.tell("term").await?;
+        let (_, code) = self.machine.answer("ended", ANSWER).await?;
+        ensure!(code == "0", "the agent ended with {code}");
+        self.machine.tell("watchdog").await?;
+        let (_, state) = self.machine.answer("watchdog", ANSWER).await?;
+        ensure!(state.starts_with("inactive"), "after a graceful stop the device says {state:?}");
+        let record = self.cluster.record(self.node).await?.context("no record")?;
+        ensure!(record.disarmed && record.boot_id == *boot, "the lease does not say disarmed: {record:?}");
+        let quiet = Instant::now() + self.timing.device() * 2;
+        loop {
+            match self.machine.next(quiet.saturating_duration_since(Instant::now())).await? {
+                Some(Event::Reset(_) | Event::Watchdog(_)) => bail!("the machine was reset after a graceful stop"),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        self.machine.tell("start").await?;
+        Ok(Run { took: None, limit: None, watchdog_fired: false })
+    }
+}
