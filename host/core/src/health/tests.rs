@@ -1,5 +1,6 @@
 //! Cases of the behaviour tables; every test names what it shows.
 
+mod extensions;
 mod judging;
 mod planning;
 mod recovery;
