@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -41,7 +42,17 @@ impl World {
 
     /// Waits for a remediation of this kind of this node.
     pub async fn remediation_of(self: &Rc<Self>, kind: &str, node: &Node) -> anyhow::Result<Remediation> {
-        self.remediation_that(kind, node, |_| true).await
+        self.remediation_that(kind, node, SOON, |_| true).await
+    }
+
+    /// The same, for what has to wait for something that takes its time.
+    pub async fn remediation_within(
+        self: &Rc<Self>,
+        kind: &str,
+        node: &Node,
+        limit: Duration,
+    ) -> anyhow::Result<Remediation> {
+        self.remediation_that(kind, node, limit, |_| true).await
     }
 
     /// Waits for a remediation made from a template of this name.
@@ -51,24 +62,26 @@ impl World {
         template: &str,
         node: &Node,
     ) -> anyhow::Result<Remediation> {
-        self.remediation_that(kind, node, |object| object["metadata"]["annotations"][TEMPLATE_NAME] == template).await
+        self.remediation_that(kind, node, SOON, |object| object["metadata"]["annotations"][TEMPLATE_NAME] == template)
+            .await
     }
 
     /// Waits for another remediation than this one, of the same kind and node.
     pub async fn another_than(self: &Rc<Self>, first: &Remediation, node: &Node) -> anyhow::Result<Remediation> {
-        self.remediation_that(&first.kind, node, |object| object["metadata"]["uid"] != *first.uid).await
+        self.remediation_that(&first.kind, node, SOON, |object| object["metadata"]["uid"] != *first.uid).await
     }
 
     async fn remediation_that(
         self: &Rc<Self>,
         kind: &str,
         node: &Node,
+        limit: Duration,
         wanted: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Remediation> {
         let what = format!("a {kind} for node {}", node.name);
         let found = self
             .eyes()
-            .until(&what, SOON, || {
+            .until(&what, limit, || {
                 let all = self.remediations(kind, node);
                 all.iter().find(|object| wanted(object)).cloned().ok_or_else(|| {
                     let policies = self.eyes().all("NodeHealthCheck", |policy| {

@@ -67,6 +67,8 @@ async fn shared_plane(options: &Options, shipped: Vec<Case>, shared: Vec<Case>) 
     }
     let plane = Plane::start(options.backend, "shared", &options.parts).await?;
     plane.install().await?;
+    // Admission policies take a moment until they are in force.
+    plane.apply_file(&options.parts.deploy.join("admission/nodehealthcheck-deletion.yaml")).await?;
     let controller = plane.controller(&Start { name: CONTROLLER.to_owned(), ..Start::default() })?;
     let mut outcomes = side_by_side(options, &plane, shipped).await;
     if !shared.is_empty() {

@@ -191,33 +191,27 @@ impl World {
         self.plane.controller(&start)
     }
 
-    /// Takes away what would keep a shared controller busy: policies and remediations first, then nodes.
+    /// Takes away what would keep a shared controller busy: remediations and nodes first, then the policies, which may
+    /// not be deleted while a remediation runs.
     pub async fn leave(&self) {
-        let policies = self.policies.borrow().clone();
-        for name in policies {
-            // A policy with running remediations may not be deleted: they are forgotten first.
-            let _ = self.patch_status("NodeHealthCheck", "", &name, json!({ "unhealthyNodes": null })).await;
-            let _ = self.delete("NodeHealthCheck", "", &name).await;
-            if self.get("NodeHealthCheck", "", &name).await.ok().flatten().is_some() {
-                let _ = self
-                    .patch(
-                        "NodeHealthCheck",
-                        "",
-                        &name,
-                        json!({ "spec": { "selector": { "matchLabels": { "nobody": "" } } } }),
-                    )
-                    .await;
-            }
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        for node in self.eyes().all("Node", |node| !node["metadata"]["labels"][self.label()].is_null()) {
+            let _ = self.delete("Node", "", &text(&node["metadata"]["name"])).await;
         }
         for remediation in self.remediations_now().await.unwrap_or_default() {
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let (kind, name) = (text(&remediation["kind"]), text(&remediation["metadata"]["name"]));
             let _ = self.patch(&kind, &self.name, &name, json!({ "metadata": { "finalizers": null } })).await;
             let _ = self.delete(&kind, &self.name, &name).await;
         }
-        for node in self.eyes().all("Node", |node| !node["metadata"]["labels"][self.label()].is_null()) {
-            let name = node["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            let _ = self.delete("Node", "", &name).await;
+        let policies = self.policies.borrow().clone();
+        for name in policies {
+            for _ in 0..20 {
+                if self.delete("NodeHealthCheck", "", &name).await.is_ok() {
+                    break;
+                }
+                let _ = self.patch_status("NodeHealthCheck", "", &name, json!({ "unhealthyNodes": null })).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
     }
 }

@@ -1,10 +1,16 @@
 //! The cases, by section of the specification.
 
 mod admission;
+mod control_plane;
 mod creation;
 mod detection;
+mod escalation;
+mod leases;
 pub mod openshift;
+mod recovery;
 mod schema;
+mod stops;
+mod storm;
 mod thresholds;
 
 use serde_json::{Value, json};
@@ -19,6 +25,12 @@ pub fn all() -> Vec<Case> {
         detection::cases(),
         thresholds::cases(),
         creation::cases(),
+        escalation::cases(),
+        leases::cases(),
+        recovery::cases(),
+        control_plane::cases(),
+        stops::cases(),
+        storm::cases(),
         openshift::cases(),
     ]
     .into_iter()
