@@ -12,6 +12,7 @@ mod lease;
 mod maintenance;
 mod outage;
 mod plan;
+pub mod quorum;
 mod selector;
 mod storm;
 mod surroundings;
