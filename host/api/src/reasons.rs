@@ -96,6 +96,12 @@ pub mod event {
     pub const STOPPED: &str = "RemediationStopped";
     /// A remediator is done.
     pub const FINISHED: &str = "RemediationFinished";
+    /// A configuration cannot be rolled out.
+    pub const INVALID_CONFIG: &str = "InvalidConfiguration";
+    /// A longer time limit than the configured one is used.
+    pub const PEER_TIMEOUT_ADJUSTED: &str = "PeerTimeoutAdjusted";
+    /// The configured floor of the wait is below what the protocol demands.
+    pub const SAFE_TIME_TOO_SHORT: &str = "SafeTimeTooShort";
     /// The target node cannot be fetched.
     pub const CANNOT_START: &str = "RemediationCannotStart";
 }

@@ -1,11 +1,12 @@
 //! Applies one action. Each is safe to repeat: it names the object by UID or has a name that follows from its cause.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
-use kube::ResourceExt;
-use kube::api::{
-    Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions, TypeMeta,
-};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, TypeMeta};
+use kube::{Resource, ResourceExt};
 use palisade_api::NodeHealthCheck;
 use palisade_api::keys::remediation as keys;
 use palisade_api::reasons::event;
@@ -15,7 +16,9 @@ use serde_json::{Value, json};
 use super::kinds::Kind;
 use super::report::Kind as Weight;
 use super::template::Templates;
-use super::{Guarded, World, create, views};
+use super::{Guarded, World, views};
+
+mod make;
 
 /// What the actions of one pass need.
 pub(super) struct Pass<'a> {
@@ -26,6 +29,7 @@ pub(super) struct Pass<'a> {
     pub nodes: &'a [NodeView],
     pub steps: &'a [Step],
     pub templates: &'a Templates,
+    pub openshift: bool,
 }
 
 /// What an action made of the remediations that the pass knows.
@@ -49,65 +53,55 @@ pub(super) struct Failure {
     why: String,
 }
 
+impl Failure {
+    fn new(what: impl Into<String>, why: &dyn std::fmt::Display) -> Self {
+        Self { what: what.into(), why: why.to_string() }
+    }
+}
+
 impl Pass<'_> {
     /// Applies an action.
     pub async fn apply(&self, action: &Action) -> Result<Change, Failure> {
-        match action {
+        let change = match action {
             Action::Create { node, step } => self.create(node, *step).await,
             Action::Delete { remediation, node, orphaned } => self.delete(remediation, node, *orphaned).await,
             Action::GiveUp { remediation, tell, failed, .. } => self.give_up(remediation, *tell, *failed).await,
-            Action::StartHealthyDelay { remediation } => {
-                self.annotate(remediation, keys::HEALTHY_DELAY, now().into()).await.map(|()| Change::None)
-            }
+            Action::StartHealthyDelay { remediation } => self.annotate(remediation, keys::HEALTHY_DELAY, now()).await,
             Action::ClearHealthyDelay { remediation } => {
-                self.annotate(remediation, keys::HEALTHY_DELAY, Value::Null).await.map(|()| Change::None)
+                self.annotate(remediation, keys::HEALTHY_DELAY, Value::Null).await
             }
-            Action::FlagOld { .. } | Action::RenewLease { .. } | Action::ReleaseLease { .. } => Ok(Change::None),
+            Action::FlagOld { remediation, .. } => {
+                self.annotate(remediation, keys::OLD_FLAG, keys::OLD_FLAG_VALUE.into()).await
+            }
             Action::ForgetConfirmation { node } => self.forget_confirmation(node).await,
+            Action::RenewLease { node, duration } => self.renew_lease(node, *duration).await,
+            Action::ReleaseLease { lease } => {
+                let released = self.world.leases.release(lease, &self.policy.name_any()).await;
+                released
+                    .map(|()| Change::None)
+                    .map_err(|error| Failure::new(format!("cannot release lease {lease}"), &error))
+            }
+        }?;
+        for observer in &self.world.observers {
+            observer.applied(self.policy, action);
         }
+        Ok(change)
     }
 
-    async fn create(&self, node: &str, index: usize) -> Result<Change, Failure> {
-        let (Some(step), Some(template)) = (self.steps.get(index), self.templates.usable.get(&index)) else {
-            return Ok(Change::None);
-        };
-        let (Some(node), Some(kind)) =
-            (self.nodes.iter().find(|known| known.name == node), self.kind(&step.api_version, &step.kind))
-        else {
-            return Ok(Change::None);
-        };
-        let failure = |error: &dyn std::fmt::Display| Failure {
-            what: format!("cannot create {} for node {} from template {}", step.kind, node.name, step.template),
-            why: error.to_string(),
-        };
-        let api = kind.api(&self.world.client, &step.namespace);
-        // The watch may lag behind, and somebody may have made one under another name.
-        let existing = api.list(&ListParams::default()).await.map_err(|error| failure(&error))?;
-        for object in existing.items {
-            let view = self.view(kind, object);
-            if view.node == node.name && step.made(&view) && !view.terminating {
-                return Ok(Change::Made(Box::new(view)));
-            }
-        }
-        let object: DynamicObject = serde_json::from_value(create::remediation(self.policy, node, step, template))
-            .map_err(|error| failure(&error))?;
-        let made = match api.create(&PostParams::default(), &object).await {
-            Ok(made) => made,
-            // Another controller was faster, or an old one is still being deleted: the next pass sees which.
-            Err(kube::Error::Api(status)) if status.is_already_exists() => return Ok(Change::None),
-            Err(error) => return Err(failure(&error)),
-        };
-        let message = format!("created {} {} for node {}", step.kind, made.name_any(), node.name);
-        self.tell(Weight::Normal, event::CREATED, &message).await;
-        Ok(Change::Made(Box::new(self.view(kind, made))))
+    async fn renew_lease(&self, node: &str, duration: Duration) -> Result<Change, Failure> {
+        let Some(node) = self.node(node) else { return Ok(Change::None) };
+        // Taken over meanwhile: the remediation goes on without it.
+        let renewed = self.world.leases.obtain(node, &self.policy.name_any(), duration).await;
+        let failure = |error| Failure::new(format!("cannot renew the lease of node {}", node.name), &error);
+        renewed.map(|_| Change::None).map_err(failure)
     }
 
     async fn delete(&self, key: &ObjectKey, node: &str, orphaned: bool) -> Result<Change, Failure> {
-        let failure = |error: &kube::Error| Failure { what: format!("cannot delete {key}"), why: error.to_string() };
-        if !self.may_let_go(node, orphaned).await.map_err(|error| failure(&error))? {
+        let failure = |error: &kube::Error| Failure::new(format!("cannot delete {key}"), error);
+        let Some(kind) = self.kind(&key.api_version, &key.kind) else { return Ok(Change::None) };
+        if !self.may_let_go(kind, key, node, orphaned).await.map_err(|error| failure(&error))? {
             return Ok(Change::None);
         }
-        let Some(kind) = self.kind(&key.api_version, &key.kind) else { return Ok(Change::None) };
         let params = DeleteParams {
             preconditions: Some(Preconditions { uid: Some(key.uid.clone()), ..Preconditions::default() }),
             ..DeleteParams::default()
@@ -118,17 +112,22 @@ impl Pass<'_> {
             Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => return Ok(Change::None),
             Err(error) => return Err(failure(&error)),
         }
-        let why = if orphaned { "is not selected any more" } else { "is healthy" };
+        let why = if orphaned { "is not selected any more, or is another one by now" } else { "is healthy" };
         self.tell(Weight::Normal, event::REMOVED, &format!("deleted {key}: node {node} {why}")).await;
         Ok(Change::Ending(key.clone()))
     }
 
     /// Asks the API server, not the watch: another detector may have acted on a change of the node that this one has
     /// not seen yet, and deleting what a node still needs cannot be undone.
-    async fn may_let_go(&self, node: &str, orphaned: bool) -> Result<bool, kube::Error> {
+    async fn may_let_go(&self, kind: &Kind, key: &ObjectKey, node: &str, orphaned: bool) -> Result<bool, kube::Error> {
         let Some(node) = Api::<Node>::all(self.world.client.clone()).get_opt(node).await? else { return Ok(true) };
         let node = views::node(&node);
-        if !self.selector.matches(&node.labels) {
+        let made_for = kind.get(&key.namespace, &key.name).and_then(|object| {
+            let view = views::remediation(&object, &self.policy.name_any());
+            (view.key.uid == key.uid).then_some(view.node_uid).flatten()
+        });
+        let is_another = made_for.is_some_and(|uid| uid != node.uid);
+        if is_another || !self.selector.matches(&node.labels) {
             return Ok(true);
         }
         let unhealthy = &self.policy.spec.unhealthy_conditions;
@@ -137,21 +136,21 @@ impl Pass<'_> {
 
     async fn give_up(&self, key: &ObjectKey, tell: bool, failed: bool) -> Result<Change, Failure> {
         if tell {
-            self.annotate(key, keys::TIMED_OUT, now().into()).await?;
+            self.annotate(key, keys::TIMED_OUT, now()).await?;
         }
         let message = if failed { format!("{key} failed") } else { format!("{key} ran out of time") };
         self.tell(Weight::Warning, if failed { event::FAILED } else { event::TIMED_OUT }, &message).await;
         Ok(Change::TimedOut(key.clone()))
     }
 
-    async fn annotate(&self, key: &ObjectKey, annotation: &str, value: Value) -> Result<(), Failure> {
-        let Some(kind) = self.kind(&key.api_version, &key.kind) else { return Ok(()) };
+    async fn annotate(&self, key: &ObjectKey, annotation: &str, value: Value) -> Result<Change, Failure> {
+        let Some(kind) = self.kind(&key.api_version, &key.kind) else { return Ok(Change::None) };
         let body = json!({ "metadata": { "uid": key.uid, "annotations": { annotation: value } } });
         let api = kind.api(&self.world.client, &key.namespace);
         match api.patch(&key.name, &PatchParams::default(), &Patch::Merge(body)).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
-            Err(error) => Err(Failure { what: format!("cannot annotate {key}"), why: error.to_string() }),
+            Ok(_) => Ok(Change::None),
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(Change::None),
+            Err(error) => Err(Failure::new(format!("cannot annotate {key}"), &error)),
         }
     }
 
@@ -161,23 +160,29 @@ impl Pass<'_> {
         match nodes.patch(node, &PatchParams::default(), &Patch::Merge(body)).await {
             Ok(_) => Ok(Change::None),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Change::None),
-            Err(error) => Err(Failure {
-                what: format!("cannot remove annotation {} of node {node}", keys::CONFIRMED_HEALTHY),
-                why: error.to_string(),
-            }),
+            Err(error) => {
+                let what = format!("cannot remove annotation {} of node {node}", keys::CONFIRMED_HEALTHY);
+                Err(Failure::new(what, &error))
+            }
         }
     }
 
+    /// Nodes are sorted by name.
+    fn node(&self, name: &str) -> Option<&NodeView> {
+        let position = self.nodes.binary_search_by(|node| node.name.as_str().cmp(name)).ok()?;
+        self.nodes.get(position)
+    }
+
     fn kind(&self, api_version: &str, name: &str) -> Option<&Kind> {
-        let is_it =
-            |kind: &&std::sync::Arc<Kind>| kind.resource.kind == name && kind.resource.api_version == api_version;
+        let is_it = |kind: &&Arc<Kind>| kind.resource.kind == name && kind.resource.api_version == api_version;
         self.templates.kinds.iter().find(is_it).map(AsRef::as_ref)
     }
 
     fn view(&self, kind: &Kind, mut object: DynamicObject) -> RemediationView {
-        // Objects of a list carry no type of their own.
+        // An answer may carry no type of its own.
         object.types =
             Some(TypeMeta { api_version: kind.resource.api_version.clone(), kind: kind.resource.kind.clone() });
+        object.meta_mut().managed_fields = None;
         views::remediation(&object, &self.policy.name_any())
     }
 
@@ -186,8 +191,8 @@ impl Pass<'_> {
     }
 }
 
-fn now() -> String {
+fn now() -> Value {
     // Whole seconds, as every other stamp of the API.
     let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
+    Timestamp::from_second(now.as_second()).unwrap_or(now).to_string().into()
 }

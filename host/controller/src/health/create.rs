@@ -40,6 +40,30 @@ pub(super) fn remediation(policy: &NodeHealthCheck, node: &NodeView, step: &Step
     object
 }
 
+/// The machine that a node runs on, as the cluster knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Machine {
+    /// Group and version of the kind `Machine`.
+    pub api_version: String,
+    /// Name.
+    pub name: String,
+    /// UID.
+    pub uid: String,
+}
+
+/// Makes the machine an owner: remediators that work on machines find theirs by it.
+pub(super) fn add_owner(object: &mut Value, machine: &Machine) {
+    if let Some(owners) = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut) {
+        owners.push(json!({
+            "apiVersion": machine.api_version,
+            "kind": "Machine",
+            "name": machine.name,
+            "uid": machine.uid,
+            "controller": false,
+        }));
+    }
+}
+
 /// The name of the node; or, where the remediator reads the annotation instead, the node's name and a hash of what the
 /// remediation is for. Stock detectors let the API server choose that suffix: then two of them, or one that was
 /// restarted, can make two remediations. With the same name from the same cause the second creation fails.

@@ -12,11 +12,14 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
+use palisade_core::health::{Step, steps};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch as signal;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use super::facts::FACTS;
 use super::{Guarded, Wake, policies, views};
 
 /// The first list of a kind usually takes milliseconds.
@@ -63,8 +66,17 @@ pub(super) struct Kind {
     pub resource: ApiResource,
     pub namespaced: bool,
     objects: Store<DynamicObject>,
-    problem: Arc<Mutex<Option<String>>>,
+    problem: signal::Receiver<Option<Problem>>,
     task: AbortHandle,
+}
+
+/// Why a kind cannot be watched at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Problem {
+    /// What the API server said.
+    text: String,
+    /// It is not served any more; if it comes back it may be another.
+    gone: bool,
 }
 
 impl Drop for Kind {
@@ -97,8 +109,22 @@ impl Kind {
         self.objects.state()
     }
 
-    fn problem(&self) -> Option<String> {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn is_gone(&self) -> bool {
+        self.problem.borrow().as_ref().is_some_and(|problem| problem.gone)
+    }
+
+    /// Waits for the first complete list, or for the reason why there is none.
+    async fn ready(&self) -> Result<(), String> {
+        let mut problem = self.problem.clone();
+        tokio::select! {
+            biased;
+            ready = self.objects.wait_until_ready() => ready.map_err(|error| error.to_string()),
+            // The sender lives as long as the watch; its end is as good a reason as another.
+            found = problem.wait_for(Option::is_some) => Err(match found {
+                Ok(found) => found.as_ref().map(|problem| problem.text.clone()).unwrap_or_default(),
+                Err(error) => error.to_string(),
+            }),
+        }
     }
 }
 
@@ -120,23 +146,20 @@ impl Kinds {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let gvk = GroupVersionKind::gvk(group, version, kind);
         let known = self.lock().get(&gvk).cloned();
-        // A watch that fails holds an old list; the kind may be gone or have come back with another scope.
         let known = match known {
-            Some(known) if known.problem().is_none() => known,
+            Some(known) if !known.is_gone() => known,
             _ => {
                 let found = self.discover(&gvk).await?;
                 self.lock().insert(gvk, Arc::clone(&found));
                 found
             }
         };
-        match timeout(FIRST_LIST, known.objects.wait_until_ready()).await {
-            Ok(Ok(())) => Ok(known),
-            _ => Err(KindError::Unreadable {
-                plural: known.resource.plural.clone(),
-                group: known.resource.group.clone(),
-                why: known.problem().unwrap_or_else(|| format!("no answer within {FIRST_LIST:?}")),
-            }),
-        }
+        let why = match timeout(FIRST_LIST, known.ready()).await {
+            Ok(Ok(())) => return Ok(known),
+            Ok(Err(why)) => why,
+            Err(_) => format!("no answer within {FIRST_LIST:?}"),
+        };
+        Err(KindError::Unreadable { plural: known.resource.plural.clone(), group: known.resource.group.clone(), why })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<GroupVersionKind, Arc<Kind>>> {
@@ -154,12 +177,12 @@ impl Kinds {
         };
         let writer = Writer::new(resource.clone());
         let objects = writer.as_reader();
-        let problem = Arc::new(Mutex::new(None));
+        let (tell, problem) = signal::channel(None);
         let task = tokio::spawn(watch(
             Api::all_with(self.client.clone(), &resource),
             resource.clone(),
             writer,
-            Arc::clone(&problem),
+            tell,
             self.policies.clone(),
             self.wake.clone(),
         ));
@@ -180,28 +203,31 @@ async fn watch(
     api: Api<DynamicObject>,
     resource: ApiResource,
     writer: Writer<DynamicObject>,
-    problem: Arc<Mutex<Option<String>>>,
+    problem: signal::Sender<Option<Problem>>,
     policies: Store<Guarded>,
     wake: UnboundedSender<Wake>,
 ) {
     let types = kube::api::TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
-    let is_template = resource.kind.ends_with(palisade_api::keys::remediation::TEMPLATE_SUFFIX);
+    let role = Role::of(&resource);
     let stream = watcher(api, watcher::Config::default())
-        .modify(move |object| trim(object, &types, is_template))
+        .modify(move |object| trim(object, &types, role))
         .default_backoff()
         .reflect(writer);
     pin_mut!(stream);
     while let Some(event) = stream.next().await {
-        let mut seen = problem.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = event.as_ref().err().map(ToString::to_string);
-        drop(seen);
+        let seen = event.as_ref().err().map(|error| Problem { text: error.to_string(), gone: is_gone(error) });
+        let changed = problem.send_if_modified(|known| std::mem::replace(known, seen.clone()) != seen);
         let wakes = match event {
-            Ok(Event::Apply(object) | Event::Delete(object)) => concerned(&policies, &object, is_template),
+            Ok(Event::Apply(object)) => concerned(&policies, &object, role),
+            // Somebody's remediation of this kind may be what another policy waits for.
+            Ok(Event::Delete(object)) => {
+                [concerned(&policies, &object, role), users(&policies, &resource.kind)].concat()
+            }
             Ok(Event::InitDone) => vec![Wake::All],
             Ok(Event::Init | Event::InitApply(_)) => Vec::new(),
             Err(error) => {
                 tracing::warn!(%error, kind = resource.kind, "cannot watch");
-                Vec::new()
+                if changed && is_gone(&error) { vec![Wake::All] } else { Vec::new() }
             }
         };
         for wakes in wakes {
@@ -212,25 +238,69 @@ async fn watch(
     }
 }
 
+fn is_gone(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => status.code == 404,
+        _ => false,
+    }
+}
+
+/// What objects of a kind are to the detector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Template,
+    Remediation,
+    Fact,
+}
+
+impl Role {
+    fn of(resource: &ApiResource) -> Self {
+        if FACTS.iter().any(|(api_version, kind, _)| *api_version == resource.api_version && *kind == resource.kind) {
+            Self::Fact
+        } else if resource.kind.ends_with(palisade_api::keys::remediation::TEMPLATE_SUFFIX) {
+            Self::Template
+        } else {
+            Self::Remediation
+        }
+    }
+}
+
 /// Keeps what decisions read: of templates everything, of remediations metadata and conditions.
-fn trim(object: &mut DynamicObject, types: &kube::api::TypeMeta, is_template: bool) {
+fn trim(object: &mut DynamicObject, types: &kube::api::TypeMeta, role: Role) {
     object.metadata.managed_fields = None;
     // Objects of a list carry no type of their own.
     object.types = Some(types.clone());
-    if !is_template {
+    if role == Role::Remediation {
         let conditions = object.data.pointer_mut("/status/conditions").map(Value::take).unwrap_or_default();
         object.data = serde_json::json!({ "status": { "conditions": conditions } });
     }
 }
 
-fn concerned(policies: &Store<Guarded>, object: &DynamicObject, is_template: bool) -> Vec<Wake> {
+fn concerned(policies: &Store<Guarded>, object: &DynamicObject, role: Role) -> Vec<Wake> {
     let owners = views::owners(object).map(|owner| Wake::Policy(owner.to_owned()));
-    if !is_template {
-        return owners.collect();
+    match role {
+        Role::Fact => return vec![Wake::All],
+        // One that is not ours, or holds up the control plane, may be what another policy waits for.
+        Role::Remediation if object.labels().contains_key(palisade_api::keys::remediation::CONTROL_PLANE) => {
+            return vec![Wake::All];
+        }
+        Role::Remediation => return owners.collect(),
+        Role::Template => {}
     }
-    let named = policies.state().into_iter().filter(|policy| match &policy.0 {
-        Ok(policy) => palisade_core::health::steps(&policy.spec).iter().any(|step| step.template == object.name_any()),
+    owners.chain(naming(policies, |step| step.template == object.name_any())).collect()
+}
+
+/// The policies whose remediations are of this kind.
+fn users(policies: &Store<Guarded>, kind: &str) -> Vec<Wake> {
+    naming(policies, |step| step.kind == kind).collect()
+}
+
+fn naming(policies: &Store<Guarded>, wanted: impl Fn(&Step) -> bool) -> impl Iterator<Item = Wake> {
+    let named = policies.state().into_iter().filter(move |policy| match &policy.0 {
+        Ok(policy) => steps(&policy.spec).iter().any(&wanted),
         Err(_) => false,
     });
-    owners.chain(named.filter_map(|policy| policies::name(&policy).map(Wake::Policy))).collect()
+    named.filter_map(|policy| policies::name(&policy).map(Wake::Policy))
 }

@@ -6,12 +6,19 @@
 
 mod apply;
 mod create;
+mod definitions;
+mod extensions;
+mod facts;
+mod guard;
 mod kinds;
+mod leases;
 mod nodes;
+mod observe;
 mod policies;
 mod queue;
 mod reconcile;
 mod report;
+mod scene;
 mod status;
 mod template;
 mod views;
@@ -27,10 +34,19 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::leader::Leadership;
+
+pub use self::guard::ControlPlaneGuard;
+pub use self::observe::Observe;
+
+use self::definitions::Definitions;
 use self::kinds::Kinds;
+use self::leases::Leases;
 use self::nodes::Nodes;
 use self::queue::Queue;
+use self::reconcile::Written;
 use self::report::Reporter;
+use self::scene::Refusals;
 
 /// A policy as it was read; one that cannot be decoded stays in the store as an error.
 type Guarded = DeserializeGuard<NodeHealthCheck>;
@@ -40,6 +56,14 @@ type Guarded = DeserializeGuard<NodeHealthCheck>;
 pub struct Options {
     /// Name of this process in events.
     pub instance: String,
+    /// Whether it acts; without election it always does.
+    pub leadership: Leadership,
+    /// Namespace of the node leases that are shared with other programs; `medik8s-leases` if absent.
+    pub lease_namespace: Option<String>,
+    /// Who is asked before a control-plane node is remediated, beside OpenShift's disruption budget.
+    pub guards: Vec<Arc<dyn ControlPlaneGuard>>,
+    /// Who is told what happens.
+    pub observers: Vec<Arc<dyn Observe>>,
 }
 
 /// Wakes policies.
@@ -57,7 +81,14 @@ struct World {
     policies: Store<Guarded>,
     nodes: Arc<Nodes>,
     kinds: Kinds,
+    definitions: Arc<Definitions>,
+    leases: Arc<Leases>,
     reporter: Reporter,
+    leadership: Leadership,
+    guards: Vec<Arc<dyn ControlPlaneGuard>>,
+    observers: Vec<Arc<dyn Observe>>,
+    written: Written,
+    refusals: Refusals,
 }
 
 /// A pass over one policy takes no longer; the rest is done in the next.
@@ -69,13 +100,24 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     let (wake, wakes) = mpsc::unbounded_channel();
     let (policies, writer) = kube::runtime::reflector::store();
     let nodes = Arc::new(Nodes::default());
+    let definitions = Arc::new(Definitions::default());
+    let leases = Arc::new(Leases::new(client.clone(), options.lease_namespace));
     let world = World {
         client: client.clone(),
         policies: policies.clone(),
         nodes: Arc::clone(&nodes),
         kinds: Kinds::new(client.clone(), policies.clone(), wake.clone()),
+        definitions: Arc::clone(&definitions),
+        leases: Arc::clone(&leases),
         reporter: Reporter::new(client.clone(), options.instance),
+        leadership: options.leadership,
+        guards: options.guards,
+        observers: options.observers,
+        written: Written::default(),
+        refusals: Refusals::default(),
     };
+    tasks.spawn(definitions::watch(client.clone(), definitions, wake.clone()));
+    tasks.spawn(leases::watch(leases, Arc::clone(&nodes), policies.clone(), wake.clone()));
     tasks.spawn(policies::watch(client.clone(), writer, wake.clone()));
     tasks.spawn(nodes::watch(client, nodes, policies, wake));
     tokio::select! {
@@ -93,7 +135,10 @@ async fn work(world: &World, mut wakes: mpsc::UnboundedReceiver<Wake>) {
         return;
     }
     world.nodes.ready().await;
+    world.definitions.ready().await;
+    world.leases.ready().await;
     let mut queue = Queue::default();
+    let mut follows = !world.leadership.leads();
     loop {
         tokio::select! {
             biased;
@@ -106,10 +151,20 @@ async fn work(world: &World, mut wakes: mpsc::UnboundedReceiver<Wake>) {
                 }
                 None => return,
             },
-            () = sleep_until(queue.next_due().unwrap_or_else(far_away)) => {}
+            // Only the leader takes what is due; whoever becomes leader does not trust what it noted before.
+            () = world.leadership.gained(), if follows => {
+                follows = false;
+                note(world, &mut queue, Wake::All);
+            }
+            () = sleep_until(queue.next_due().unwrap_or_else(far_away)), if !follows => {}
         }
-        while let Some(name) = queue.take(Instant::now()) {
-            match timeout(PASS_LIMIT, reconcile::reconcile(world, &name)).await {
+        while !follows && let Some(name) = queue.take(Instant::now()) {
+            let pass = timeout(PASS_LIMIT, reconcile::reconcile(world, &name));
+            let Some(result) = world.leadership.only_leading(pass).await else {
+                follows = true;
+                break;
+            };
+            match result {
                 Ok(Ok(again_in)) => queue.succeeded(&name, again_in, Instant::now()),
                 Ok(Err(error)) => {
                     tracing::warn!(policy = name, error = format!("{error:#}"), "policy will be tried again");

@@ -1,6 +1,6 @@
 //! Watches the nodes, and keeps of them only what decisions read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -41,10 +41,28 @@ impl Nodes {
         }
     }
 
+    /// All nodes.
+    pub fn all(&self) -> Vec<NodeView> {
+        self.read(|nodes| nodes.values().cloned().collect()).unwrap_or_default()
+    }
+
     /// The nodes that are selected.
     pub fn selected(&self, selector: &Selector) -> Vec<NodeView> {
         self.read(|nodes| nodes.values().filter(|node| selector.matches(&node.labels)).cloned().collect())
             .unwrap_or_default()
+    }
+
+    /// One of them.
+    pub fn get(&self, name: &str) -> Option<NodeView> {
+        self.read(|nodes| nodes.get(name).cloned()).flatten()
+    }
+
+    /// Versions of all kubelets of the cluster.
+    pub fn kubelet_versions(&self) -> BTreeSet<String> {
+        let versions = |nodes: &BTreeMap<String, NodeView>| {
+            nodes.values().map(|node| node.kubelet_version.clone()).filter(|version| !version.is_empty()).collect()
+        };
+        self.read(versions).unwrap_or_default()
     }
 
     fn read<T>(&self, read: impl FnOnce(&BTreeMap<String, NodeView>) -> T) -> Option<T> {

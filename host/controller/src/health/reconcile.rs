@@ -1,36 +1,45 @@
 //! One pass over one policy.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use palisade_api::NodeHealthCheck;
 use palisade_api::node_health_check::NodeHealthCheckStatus;
 use palisade_api::reasons::reason;
-use palisade_core::health::{
-    Action, Hold, Judgement, NodeView, Outlook, Plan, Policy, RemediationView, Selector, judge, plan, steps,
-};
+use palisade_core::health::{Action, Hold, Judgement, Plan, Selector, steps};
 
-use super::apply::{Change, Pass};
-use super::template::{Templates, look_up};
-use super::{Guarded, World, status, views};
+use super::apply::{Change, Failure, Pass};
+use super::scene::{Scene, creates};
+use super::template::look_up;
+use super::{Guarded, World, facts, status};
 
-/// A missing template is looked for again, though its creation is also watched: its kind may not exist yet.
+/// A missing template is looked for again, though its creation is also watched: the API server may serve a kind a while
+/// after its definition appeared.
 const MISSING_TEMPLATE: Duration = Duration::from_secs(15);
+/// So many remediations are made in one pass; then the status is written, and the cluster looked at anew.
+const AT_ONCE: usize = 256;
+/// So many nodes are worked on side by side: enough to hide the latency of the API, too few to be felt by it.
+const SIDE_BY_SIDE: usize = 16;
 
 /// Looks at the policy of this name; returns when to look again if nothing happens.
 pub(super) async fn reconcile(world: &World, name: &str) -> anyhow::Result<Option<Duration>> {
     let Some(guarded) = world.policies.get(&ObjectRef::new(name)) else {
         world.reporter.forget(name);
+        world.written.forget(name);
+        world.observers.iter().for_each(|observer| observer.forgotten(name));
         return Ok(None);
     };
     match &guarded.0 {
         // Its remediations belong to it and are being collected; nothing new may start.
         Ok(policy) if policy.metadata.deletion_timestamp.is_some() => Ok(None),
-        Ok(policy) => pass(world, &guarded, policy).await,
+        Ok(policy) => pass(world, &guarded, &world.written.latest(policy)).await,
         Err(invalid) => {
             let message =
                 format!("NodeHealthCheck {name} cannot be read and is not acted on: {}; correct it", invalid.error);
@@ -42,140 +51,189 @@ pub(super) async fn reconcile(world: &World, name: &str) -> anyhow::Result<Optio
 }
 
 async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> anyhow::Result<Option<Duration>> {
+    let unusable = |reason, message| Hold { reason, message };
     let selector = match Selector::new(policy.spec.selector.as_ref()) {
         Ok(selector) => selector,
-        Err(error) => return unusable(world, guarded, policy, error.to_string()).await,
+        Err(error) => {
+            return give_up(world, guarded, policy, unusable(reason::SPEC_INVALID, error.to_string())).await;
+        }
     };
     let steps = steps(&policy.spec);
     if steps.is_empty() {
         let message = "one of spec.remediationTemplate and spec.escalatingRemediations must be specified".to_owned();
-        return unusable(world, guarded, policy, message).await;
+        return give_up(world, guarded, policy, unusable(reason::SPEC_INVALID, message)).await;
     }
-    let templates = match look_up(&world.kinds, &steps).await {
-        Ok(templates) => templates,
+    let looked = async {
+        let facts = facts::look(world).await?;
+        let templates = look_up(&world.kinds, &steps, facts.openshift).await?;
+        Ok::<_, super::kinds::KindError>((facts, templates))
+    };
+    let (facts, templates) = match looked.await {
+        Ok(found) => found,
+        // Without what runs, or what the cluster is, nothing can be decided, not even what may end.
         Err(error) => {
-            world.reporter.failing(guarded, &format!("nothing is remediated: {error}")).await;
+            let hold = unusable(reason::TEMPLATE_UNREADABLE, error.to_string());
+            give_up(world, guarded, policy, hold).await?;
             return Err(error.into());
         }
     };
-    let mut nodes = world.nodes.selected(&selector);
-    let draft = Scene::new(policy, &nodes, remediations(&templates, policy), templates.hold.as_ref()).plan();
-    if draft.actions.iter().any(|action| matches!(action, Action::Create { .. })) {
+    let hold = facts.hold.clone().or_else(|| templates.hold.clone());
+    let nodes = world.nodes.selected(&selector);
+    let mut scene = Scene::new(world, policy, &nodes, &templates, &facts, hold.as_ref()).await;
+    let refreshed;
+    if creates(&scene.plan()).next().is_some() {
         // A remediation is decided on the nodes as they are, not as a watch remembers them.
         world.nodes.refresh(&world.client).await?;
-        nodes = world.nodes.selected(&selector);
+        refreshed = world.nodes.selected(&selector);
+        scene = Scene::new(world, policy, &refreshed, &templates, &facts, hold.as_ref()).await;
+        scene.ask_guards(world).await;
     }
-    let mut scene = Scene::new(policy, &nodes, remediations(&templates, policy), templates.hold.as_ref());
-    let first = scene.plan();
+    let mut first = scene.plan();
+    let left_over = limit(&mut first);
     world.reporter.planned(guarded, &first, &scene.judgement).await;
-    let pass =
-        Pass { world, guarded, policy, selector: &selector, nodes: &nodes, steps: &steps, templates: &templates };
-    let mut failures = Vec::new();
-    let mut not_stopped = BTreeSet::new();
-    for action in &first.actions {
-        // Before the next step starts, the one before it was told to stop.
-        if matches!(action, Action::Create { node, .. } if not_stopped.contains(node)) {
-            continue;
-        }
-        match pass.apply(action).await {
-            Ok(change) => scene.take(change),
-            // One node that fails never keeps the others waiting.
-            Err(failure) => {
-                if let Action::GiveUp { node, .. } = action {
-                    not_stopped.insert(node.clone());
-                }
-                failures.push(failure.to_string());
-            }
-        }
-    }
+    let pass = Pass {
+        world,
+        guarded,
+        policy,
+        selector: &selector,
+        nodes: scene.nodes,
+        steps: &steps,
+        templates: &templates,
+        openshift: facts.openshift,
+    };
+    let (changes, failures) = apply(&pass, &first.actions).await;
+    changes.into_iter().for_each(|change| scene.take(change));
+    scene.surroundings.leases = world.leases.all();
     // Planned again over what the actions made of the remediations, so that the status shows them at once.
     let report = scene.plan();
-    status::write(&world.client, policy, &status::wanted(policy, &report, Timestamp::now())).await?;
+    let wanted = status::wanted(policy, &report, Timestamp::now());
+    if let Some(written) = status::write(&world.client, policy, &wanted).await? {
+        world.written.put(policy, written);
+        world.reporter.weather(guarded, &report).await;
+    }
+    world.observers.iter().for_each(|observer| observer.passed(policy, &wanted, &report));
     if !failures.is_empty() {
         let message = failures.join("; ");
         world.reporter.failing(guarded, &message).await;
         return Err(anyhow!(message));
     }
     world.reporter.succeeded(&policy.name_any());
-    Ok(again_in(&report, templates.hold.as_ref()))
+    let at_once = left_over.then_some(Duration::ZERO);
+    Ok([again_in(&report, hold.as_ref()), facts.again_in, at_once].into_iter().flatten().min())
 }
 
-/// What a plan is made from, and what becomes of it while actions are applied.
-struct Scene<'a> {
-    policy: &'a NodeHealthCheck,
-    nodes: &'a [NodeView],
-    judgement: Judgement,
-    remediations: Vec<RemediationView>,
-    hold: Option<&'a Hold>,
+/// Keeps no more than [`AT_ONCE`] remediations in the plan; true if it had more.
+fn limit(plan: &mut Plan) -> bool {
+    let mut kept = 0;
+    let before = plan.actions.len();
+    plan.actions.retain(|action| {
+        let is_new = matches!(action, Action::Create { .. });
+        kept += usize::from(is_new);
+        !is_new || kept <= AT_ONCE
+    });
+    plan.actions.len() < before
 }
 
-impl<'a> Scene<'a> {
-    fn new(
-        policy: &'a NodeHealthCheck,
-        nodes: &'a [NodeView],
-        remediations: Vec<RemediationView>,
-        hold: Option<&'a Hold>,
-    ) -> Self {
-        let judgement = judge(nodes, &policy.spec.unhealthy_conditions, Timestamp::now());
-        Self { policy, nodes, judgement, remediations, hold }
-    }
-
-    fn plan(&self) -> Plan {
-        plan(&Outlook {
-            policy: Policy {
-                name: self.policy.metadata.name.as_deref().unwrap_or_default(),
-                storm: palisade_core::health::Storm::default(),
-                spec: &self.policy.spec,
-                remembered: self.policy.status.as_ref().map_or(&[], |status| status.unhealthy_nodes.as_slice()),
-            },
-            nodes: self.nodes,
-            judgement: &self.judgement,
-            remediations: &self.remediations,
-            surroundings: &palisade_core::health::Surroundings::default(),
-            hold: self.hold,
-            now: Timestamp::now(),
-        })
-    }
-
-    fn take(&mut self, change: Change) {
-        match change {
-            Change::Made(view) => {
-                self.remediations.retain(|known| known.key.uid != view.key.uid);
-                self.remediations.push(*view);
-            }
-            Change::Ending(key) => self.update(&key.uid, |view| view.terminating = true),
-            Change::TimedOut(key) => self.update(&key.uid, |view| view.timed_out = true),
-            Change::None => {}
+/// Applies the actions: those of one node in their order, different nodes side by side. One node that fails never keeps
+/// the others waiting.
+async fn apply(pass: &Pass<'_>, actions: &[Action]) -> (Vec<Change>, Vec<String>) {
+    let mut by_node: BTreeMap<&str, Vec<&Action>> = BTreeMap::new();
+    let mut groups: Vec<Vec<&Action>> = Vec::new();
+    for action in actions {
+        match action.node() {
+            Some(node) => by_node.entry(node).or_default().push(action),
+            None => groups.push(vec![action]),
         }
     }
-
-    fn update(&mut self, uid: &str, change: impl FnOnce(&mut RemediationView)) {
-        if let Some(view) = self.remediations.iter_mut().find(|view| view.key.uid == uid) {
-            change(view);
+    groups.extend(by_node.into_values());
+    // Boxed, or else the compiler cannot see that the futures may move between threads.
+    let work: Vec<BoxFuture<'_, _>> = groups.into_iter().map(|group| apply_in_order(pass, group).boxed()).collect();
+    let results: Vec<Vec<_>> = futures::stream::iter(work).buffered(SIDE_BY_SIDE).collect().await;
+    let (mut changes, mut failures) = (Vec::new(), Vec::new());
+    for result in results.into_iter().flatten() {
+        match result {
+            Ok(change) => changes.push(change),
+            Err(failure) => failures.push(failure.to_string()),
         }
     }
+    // An event has 1024 bytes, and the first few tell what is wrong.
+    let more = failures.len().saturating_sub(5);
+    failures.truncate(5);
+    if more > 0 {
+        failures.push(format!("and {more} more"));
+    }
+    (changes, failures)
 }
 
-fn remediations(templates: &Templates, policy: &NodeHealthCheck) -> Vec<RemediationView> {
-    let name = policy.name_any();
-    templates.kinds.iter().flat_map(|kind| kind.all()).map(|object| views::remediation(&object, &name)).collect()
+async fn apply_in_order(pass: &Pass<'_>, actions: Vec<&Action>) -> Vec<Result<Change, Failure>> {
+    let mut results = Vec::new();
+    let mut not_stopped = false;
+    for action in actions {
+        // Before the next step starts, the one before it was told to stop.
+        if not_stopped && matches!(action, Action::Create { .. }) {
+            continue;
+        }
+        let result = pass.apply(action).await;
+        not_stopped |= result.is_err() && matches!(action, Action::GiveUp { .. });
+        results.push(result);
+    }
+    results
 }
 
 fn again_in(plan: &Plan, hold: Option<&Hold>) -> Option<Duration> {
-    let missing = hold.filter(|hold| hold.reason == reason::TEMPLATE_NOT_FOUND).map(|_| MISSING_TEMPLATE);
+    let looked_for = [reason::TEMPLATE_NOT_FOUND, reason::TEMPLATE_UNREADABLE];
+    let missing = hold.filter(|hold| looked_for.contains(&hold.reason)).map(|_| MISSING_TEMPLATE);
     [plan.again_in, missing].into_iter().flatten().min()
 }
 
-async fn unusable(
+/// Nothing can be planned; the status keeps what it remembers.
+async fn give_up(
     world: &World,
     guarded: &Guarded,
     policy: &NodeHealthCheck,
-    message: String,
+    hold: Hold,
 ) -> anyhow::Result<Option<Duration>> {
-    let hold = Hold { reason: reason::SPEC_INVALID, message };
     let plan = Plan { disabled: Some(hold.clone()), ..Plan::default() };
     world.reporter.planned(guarded, &plan, &Judgement::default()).await;
     let wanted: NodeHealthCheckStatus = status::unusable(policy, &hold, Timestamp::now());
-    status::write(&world.client, policy, &wanted).await?;
+    if let Some(written) = status::write(&world.client, policy, &wanted).await? {
+        world.written.put(policy, written);
+    }
     Ok(None)
+}
+
+/// Policies as they were last written here, until the watch shows them: decisions on a status that is older than one's
+/// own last write would be made twice.
+#[derive(Debug, Default)]
+pub(super) struct Written(std::sync::Mutex<BTreeMap<String, (Option<String>, Arc<NodeHealthCheck>)>>);
+
+impl Written {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (Option<String>, Arc<NodeHealthCheck>)>> {
+        // Nothing panics while it holds the lock.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn put(&self, before: &NodeHealthCheck, after: NodeHealthCheck) {
+        let version = before.metadata.resource_version.clone();
+        self.lock().insert(before.name_any(), (version, Arc::new(after)));
+    }
+
+    /// What was written over this very version, or the version itself.
+    fn latest(&self, seen: &NodeHealthCheck) -> Arc<NodeHealthCheck> {
+        let mut all = self.lock();
+        match all.get(&seen.name_any()) {
+            Some((over, written)) if *over == seen.metadata.resource_version => Arc::clone(written),
+            Some((_, written)) if written.metadata.resource_version == seen.metadata.resource_version => {
+                Arc::clone(written)
+            }
+            _ => {
+                all.remove(&seen.name_any());
+                Arc::new(seen.clone())
+            }
+        }
+    }
+
+    fn forget(&self, name: &str) {
+        self.lock().remove(name);
+    }
 }

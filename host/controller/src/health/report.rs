@@ -10,7 +10,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, Resource};
 use palisade_api::keys::remediation::EVENT_PREFIX;
 use palisade_api::reasons::{event, reason};
-use palisade_core::health::{Judgement, Plan, Scope};
+use palisade_core::health::{Judgement, Plan, Scope, StormChange};
 
 use super::{Guarded, status};
 
@@ -109,6 +109,23 @@ impl Reporter {
         }
     }
 
+    /// Reports what became of a storm, after the status says so.
+    pub async fn weather(&self, policy: &Guarded, plan: &Plan) {
+        let (healthy, needed, observed) = (plan.healthy, plan.needed, plan.observed);
+        let count = format!("{healthy} of {observed} selected nodes are healthy, {needed} must be");
+        let (kind, reason, message) = match plan.storm_change {
+            Some(StormChange::Started) => {
+                (Kind::Warning, event::STORM_STARTED, format!("no new remediation starts during the storm: {count}"))
+            }
+            Some(StormChange::Cooling) => {
+                (Kind::Warning, event::STORM_COOLDOWN, format!("the cooldown after the storm begins: {count}"))
+            }
+            Some(StormChange::Ended) => (Kind::Normal, event::STORM_ENDED, format!("the storm is over: {count}")),
+            Some(StormChange::Resumed | StormChange::Forgotten) | None => return,
+        };
+        self.happened(policy, kind, reason, &message).await;
+    }
+
     /// Reports a failure, once as long as it stays the same.
     pub async fn failing(&self, policy: &Guarded, message: &str) {
         let name = policy.meta().name.clone().unwrap_or_default();
@@ -174,6 +191,10 @@ fn standing(plan: &Plan, judgement: &Judgement) -> Standing {
             }
         };
         standing.insert(about, (kind, reason, message));
+    }
+    for note in &plan.extras.notes {
+        let kind = if note.warn { Kind::Warning } else { Kind::Normal };
+        standing.insert(note.about.clone(), (kind, note.reason, note.message.clone()));
     }
     for node in &plan.invalid_labels {
         let message = format!(

@@ -7,8 +7,10 @@ use kube::api::{Api, Patch, PatchParams};
 use palisade_api::NodeHealthCheck;
 use palisade_api::node_health_check::NodeHealthCheckStatus;
 use palisade_api::reasons::{condition, phase, reason};
-use palisade_core::health::{Hold, Plan};
+use palisade_core::health::{Hold, Plan, Storm};
 use serde_json::{Map, Value, json};
+
+use super::extensions;
 
 /// The status that a plan asks for. `lastUpdateTime` moves only if something else did.
 pub(super) fn wanted(policy: &NodeHealthCheck, plan: &Plan, now: Timestamp) -> NodeHealthCheckStatus {
@@ -22,8 +24,43 @@ pub(super) fn wanted(policy: &NodeHealthCheck, plan: &Plan, now: Timestamp) -> N
         reason: Some(plan.reason.clone()),
         ..before.clone()
     };
-    set_disabled(&mut after.conditions, plan.disabled.as_ref(), policy.metadata.generation, now);
+    let generation = policy.metadata.generation;
+    set_disabled(&mut after.conditions, plan.disabled.as_ref(), generation, now);
+    set_storm(&mut after.conditions, &plan.storm, policy.spec.storm_cooldown_duration.is_some(), generation, now);
+    extensions::report(&mut after, &plan.extras, generation, now);
     stamp(&before, after, now)
+}
+
+/// The storm that the conditions of a status tell of.
+pub(super) fn storm(status: Option<&NodeHealthCheckStatus>) -> Storm {
+    let is_true = |type_: &str| {
+        let conditions = status.map_or(&[][..], |status| status.conditions.as_slice());
+        conditions.iter().find(|known| known.type_ == type_ && known.status == "True")
+    };
+    let active = is_true(condition::STORM_ACTIVE).is_some();
+    let cooldown = is_true(condition::STORM_COOLDOWN).map(|known| known.last_transition_time.0);
+    Storm { active, cooldown: cooldown.filter(|_| active) }
+}
+
+fn set_storm(conditions: &mut Vec<Condition>, storm: &Storm, wanted: bool, generation: Option<i64>, now: Timestamp) {
+    // A policy that never had a storm says nothing about storms.
+    if !storm.active && !conditions.iter().any(|known| known.type_ == condition::STORM_ACTIVE) {
+        return;
+    }
+    let (active, cooldown) = match (storm.active, storm.cooldown, wanted) {
+        (true, None, _) => ("too few nodes are healthy: no new remediation starts", "too few nodes are healthy"),
+        (true, Some(_), _) => (
+            "enough nodes are healthy again; no new remediation starts until stormCooldownDuration is over",
+            "enough nodes are healthy again",
+        ),
+        (false, _, true) => ("enough nodes are healthy", "the cooldown is over"),
+        (false, _, false) => ("stormCooldownDuration is not set", "stormCooldownDuration is not set"),
+    };
+    set(conditions, condition::STORM_ACTIVE, storm.active, reason::THRESHOLD_CHANGE, active, generation, now);
+    let cools = storm.cooldown.is_some();
+    // The condition is where the beginning of the cooldown is remembered.
+    let since = storm.cooldown.unwrap_or(now);
+    set(conditions, condition::STORM_COOLDOWN, cools, reason::THRESHOLD_CHANGE, cooldown, generation, since);
 }
 
 /// The status of a policy that cannot be acted on at all. What it remembers of nodes stays as it is.
@@ -52,21 +89,37 @@ pub(super) fn disabled_reason(status: Option<&NodeHealthCheckStatus>) -> Option<
 }
 
 fn set_disabled(conditions: &mut Vec<Condition>, hold: Option<&Hold>, generation: Option<i64>, now: Timestamp) {
-    let (status, reason, message) = match hold {
-        Some(hold) => ("True", hold.reason, hold.message.as_str()),
-        None => ("False", reason::ENABLED, "the policy is acted on"),
-    };
-    let known = conditions.iter().find(|known| known.type_ == condition::DISABLED);
+    match hold {
+        Some(hold) => set(conditions, condition::DISABLED, true, hold.reason, &hold.message, generation, now),
+        None => {
+            let message = "the policy is acted on";
+            set(conditions, condition::DISABLED, false, reason::ENABLED, message, generation, now);
+        }
+    }
+}
+
+/// Sets a condition; its time moves only with its status.
+fn set(
+    conditions: &mut Vec<Condition>,
+    type_: &str,
+    holds: bool,
+    reason: &str,
+    message: &str,
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let status = if holds { "True" } else { "False" };
+    let known = conditions.iter().find(|known| known.type_ == type_);
     let since = known.filter(|known| known.status == status).map(|known| known.last_transition_time.clone());
     let wanted = Condition {
-        type_: condition::DISABLED.to_owned(),
+        type_: type_.to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
         message: message.to_owned(),
         observed_generation: generation,
         last_transition_time: since.unwrap_or(Time(now)),
     };
-    match conditions.iter_mut().find(|known| known.type_ == condition::DISABLED) {
+    match conditions.iter_mut().find(|known| known.type_ == type_) {
         Some(known) => *known = wanted,
         None => conditions.push(wanted),
     }
@@ -76,17 +129,17 @@ fn count(nodes: usize) -> i64 {
     i64::try_from(nodes).unwrap_or(i64::MAX)
 }
 
-/// Writes the status if it differs. The resource version guards it: of two controllers, the one that looked at an older
+/// Writes the status if it differs, and returns the policy as it is then. The resource version guards it: of two controllers, the one that looked at an older
 /// policy fails and looks again.
 pub(super) async fn write(
     client: &Client,
     policy: &NodeHealthCheck,
     wanted: &NodeHealthCheckStatus,
-) -> Result<(), kube::Error> {
+) -> Result<Option<NodeHealthCheck>, kube::Error> {
     let before = encoded(&policy.status.clone().unwrap_or_default());
     let after = encoded(wanted);
     if before == after {
-        return Ok(());
+        return Ok(None);
     }
     let name = policy.metadata.name.as_deref().unwrap_or_default();
     let body = json!({
@@ -96,7 +149,7 @@ pub(super) async fn write(
     Api::<NodeHealthCheck>::all(client.clone())
         .patch_status(name, &PatchParams::default(), &Patch::Merge(body))
         .await
-        .map(drop)
+        .map(Some)
 }
 
 /// As the API server stores it: with whole seconds.

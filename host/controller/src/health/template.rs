@@ -6,13 +6,12 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use palisade_api::keys::remediation::{MULTIPLE_TEMPLATES, TEMPLATE_SUFFIX};
 use palisade_api::reasons::reason;
-use palisade_core::health::{Hold, Step};
+use palisade_core::health::{Hold, METAL3_TEMPLATE, Step};
 use serde_json::Value;
 
 use super::kinds::{Kind, KindError, Kinds};
 
-/// Where Metal3 looks for its remediations.
-const METAL3_TEMPLATE: &str = "Metal3RemediationTemplate";
+/// Where Metal3 looks for its remediations on OpenShift; elsewhere beside the Machines of Cluster API.
 const METAL3_NAMESPACE: &str = "openshift-machine-api";
 
 /// A template that can be used.
@@ -37,12 +36,16 @@ pub(super) struct Templates {
 
 /// Looks up every template. What can only be a mistake of the user ends in `hold`; what the API server refuses is an
 /// error and tried again.
-pub(super) async fn look_up(kinds: &Kinds, steps: &[Step]) -> Result<Templates, KindError> {
+pub(super) async fn look_up(kinds: &Kinds, steps: &[Step], openshift: bool) -> Result<Templates, KindError> {
     let mut found = Templates::default();
     for (index, step) in steps.iter().enumerate() {
         let template = match kinds.get(&step.api_version, &step.template_kind).await {
-            Ok(kind) => check(&kind, step),
+            Ok(kind) => check(&kind, step, openshift),
             Err(unknown @ KindError::Unknown { .. }) => Err(not_found(unknown.to_string())),
+            // What runs already can be ended without its template.
+            Err(unreadable @ KindError::Unreadable { .. }) => {
+                Err(Hold { reason: reason::TEMPLATE_UNREADABLE, message: unreadable.to_string() })
+            }
             Err(error) => return Err(error),
         };
         match template {
@@ -73,7 +76,7 @@ impl Templates {
     }
 }
 
-fn check(kind: &Kind, step: &Step) -> Result<Template, Hold> {
+fn check(kind: &Kind, step: &Step, openshift: bool) -> Result<Template, Hold> {
     let name = describe(step, kind.namespaced);
     if step.kind == step.template_kind || step.kind.is_empty() {
         return Err(invalid(format!(
@@ -92,8 +95,10 @@ fn check(kind: &Kind, step: &Step) -> Result<Template, Hold> {
     let Some(template) = object.data.pointer("/spec/template").filter(|template| template.is_object()) else {
         return Err(invalid(format!("{name} has no object at spec.template; add spec.template.spec to it")));
     };
-    if step.template_kind == METAL3_TEMPLATE && step.namespace != METAL3_NAMESPACE {
-        return Err(invalid(format!("{name} must be in namespace {METAL3_NAMESPACE}; create it there")));
+    if openshift && step.template_kind == METAL3_TEMPLATE && step.namespace != METAL3_NAMESPACE {
+        return Err(invalid(format!(
+            "{name} must be in namespace {METAL3_NAMESPACE} on OpenShift, beside the Machines; create it there"
+        )));
     }
     Ok(Template {
         spec: template.get("spec").cloned().unwrap_or(Value::Null),

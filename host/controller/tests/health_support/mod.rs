@@ -67,7 +67,7 @@ impl Cluster {
 
     /// Starts a detector.
     pub fn detect(&mut self) {
-        let options = Options { instance: format!("detector-{}", self.detectors.len()) };
+        let options = Options { instance: format!("detector-{}", self.detectors.len()), ..Options::default() };
         self.detectors.push(tokio::spawn(health::run(self.client.clone(), options, std::future::pending())));
     }
 
