@@ -40,6 +40,9 @@ enum Command {
         /// Only the steps whose name contains this text.
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
+        /// Exactly this one of the steps that run side by side; for the suite itself.
+        #[arg(long, value_name = "NAME", hide = true, conflicts_with = "only")]
+        step: Option<String>,
     },
     /// Formatting, lints, dependency policy, CRD drift.
     Check,
@@ -102,7 +105,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
     match cli.command {
         Command::Demo { options } => demo::run(&workspace, &options),
-        Command::Test { only } => suite::run(&workspace, only.as_deref()),
+        Command::Test { step: Some(step), .. } => suite::step(&workspace, &step),
+        Command::Test { only, .. } => suite::run(&workspace, only.as_deref()),
         Command::Check => check::run(&workspace),
         Command::Bench { options } => bench::run(&workspace, &options),
         Command::Vm { options } => vm::run(&workspace, &options),
