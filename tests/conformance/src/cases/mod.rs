@@ -6,6 +6,7 @@ mod creation;
 mod detection;
 mod escalation;
 mod leases;
+mod misc;
 pub mod openshift;
 mod recovery;
 mod schema;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Case> {
         control_plane::cases(),
         stops::cases(),
         storm::cases(),
+        misc::cases(),
         openshift::cases(),
     ]
     .into_iter()
