@@ -1,0 +1,455 @@
+//! A run: the cluster is built, becomes ready, is broken, is healed, and has to converge.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use palisade_api::keys;
+use palisade_controller::{Grade, Options, Parts};
+use palisade_core::fencing::record::LeaseView;
+use palisade_runtime::Host;
+use palisade_sandbox::api::{ApiStore, Settings};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::chance::Chance;
+use crate::control_plane::{ControlPlane, OUT_OF_SERVICE, Sort, text};
+use crate::kubelet::ready;
+use crate::machine::{Machine, Surroundings};
+use crate::network::{Actor, Network};
+use crate::oracle::Oracle;
+use crate::peers::{Directory, SimulatedJurors};
+use crate::scenario::Scenario;
+use crate::trace::{Keep, Trace};
+use crate::way::{Raw, Way};
+
+/// What is broken on purpose, to see the oracle find it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breakage {
+    /// The controller's clock runs forty times too fast: it waits a fortieth of the time.
+    ControllerDoesNotWait,
+    /// Jurors promise nothing, but the controller believes they did.
+    PromisesOfNobody,
+    /// The agent's device is fed for ever, and its resets do nothing.
+    AgentIgnoresItsEnd,
+    /// The agent does not see intents.
+    AgentIgnoresIntents,
+    /// Every peer seems to say that the API is out of reach for it too.
+    NoApiForEverybody,
+    /// A restarted agent knows nothing of the process before.
+    HostFileForgotten,
+}
+
+/// Parts of the program that all runs share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Engine of the components.
+    pub engine: Arc<Host>,
+    /// Folder of the built-in components.
+    pub remediators: PathBuf,
+    /// The CRDs, parsed.
+    pub crds: Arc<Vec<Value>>,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Hash over every request and happening.
+    pub hash: String,
+    /// How many they were.
+    pub events: u64,
+    /// Virtual seconds.
+    pub virtual_seconds: f64,
+    /// What must not be; empty is good.
+    pub fouls: Vec<String>,
+    /// Boots that ended.
+    pub boots_ended: usize,
+    /// Remediations that reached a proof.
+    pub proofs: usize,
+    /// Seconds from intent to proof by proof kind `LeaseExpired`.
+    pub waits: Vec<f64>,
+    /// The trace, as far as it was kept.
+    #[serde(skip)]
+    pub lines: Vec<String>,
+}
+
+/// The running cluster.
+pub struct World {
+    pub(crate) scenario: Scenario,
+    pub(crate) shared: Shared,
+    pub(crate) around: Surroundings,
+    pub(crate) store: ApiStore,
+    pub(crate) machines: Vec<Machine>,
+    controllers: Mutex<BTreeMap<u16, JoinHandle<()>>>,
+    certificates: Mutex<BTreeMap<String, Value>>,
+}
+
+/// How often it is looked whether everything is well.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Runs a scenario to its end.
+pub async fn run(scenario: Scenario, shared: Shared, breakage: Option<Breakage>, keep: Keep) -> Report {
+    let trace = Trace::new(keep);
+    let world = match World::build(scenario, shared, breakage, trace.clone()) {
+        Ok(world) => Arc::new(world),
+        Err(error) => {
+            trace.say(&format!("FOUL the cluster cannot be built: {error:#}"));
+            return report(0, &trace, vec![format!("{error:#}")], &[], &BTreeMap::new());
+        }
+    };
+    world.start();
+    let life = world.scenario.life_bound();
+    if world.settles(life * 2 + Duration::from_mins(10), "at first").await {
+        // Jurors have to come of age.
+        tokio::time::sleep(life + Duration::from_secs(5)).await;
+        trace.say("READY");
+        let mut plan = world.scenario.faults.clone();
+        plan.sort_by_key(|planned| planned.at);
+        let began = tokio::time::Instant::now();
+        for planned in plan {
+            world.wait_until(began + planned.at).await;
+            trace.say(&format!("FAULT for {:?}: {:?}", planned.length, planned.fault));
+            tokio::spawn(Arc::clone(&world).play(planned));
+        }
+        world.wait_until(began + world.scenario.healed_at).await;
+        world.heal();
+        world.settles(life * 4 + Duration::from_mins(20), "after healing").await;
+    }
+    world.judge_reboots();
+    let certificates = world.certificates.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let report = report(
+        world.scenario.seed,
+        &trace,
+        world.around.oracle.fouls(),
+        &world.around.oracle.boots_ended(),
+        &certificates,
+    );
+    world.stop();
+    report
+}
+
+fn report(
+    seed: u64,
+    trace: &Trace,
+    fouls: Vec<String>,
+    ended: &[(String, String, String)],
+    certificates: &BTreeMap<String, Value>,
+) -> Report {
+    let (hash, events) = trace.hash();
+    let waits = certificates.values().filter(|certificate| certificate["proof"] == "LeaseExpired").filter_map(wait);
+    Report {
+        seed,
+        hash: format!("{hash:016x}"),
+        events,
+        virtual_seconds: trace.now().as_secs_f64(),
+        fouls,
+        boots_ended: ended.len(),
+        proofs: certificates.len(),
+        waits: waits.collect(),
+        lines: trace.lines(),
+    }
+}
+
+/// From intent to proof, in seconds.
+fn wait(certificate: &Value) -> Option<f64> {
+    let waited: palisade_api::GoDuration = certificate["waited"].as_str()?.parse().ok()?;
+    Some(waited.to_std().as_secs_f64())
+}
+
+impl World {
+    fn build(scenario: Scenario, shared: Shared, breakage: Option<Breakage>, trace: Trace) -> anyhow::Result<Self> {
+        let store = ApiStore::new(Settings::default());
+        let put = |object: &Value| store.apply_value(object).map_err(|error| anyhow::anyhow!("{error:?}"));
+        for crd in shared.crds.iter() {
+            put(crd)?;
+        }
+        put(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": keys::palisade::NAMESPACE } }))?;
+        let group = "self-node-remediation.medik8s.io/v1alpha1";
+        put(&json!({ "apiVersion": group, "kind": "SelfNodeRemediationTemplate",
+            "metadata": { "name": "simulation", "namespace": keys::palisade::NAMESPACE },
+            "spec": { "template": { "spec": { "remediationStrategy": scenario.strategy } } } }))?;
+        let min_healthy = scenario.min_healthy.parse::<u32>().map_or_else(|_| json!(scenario.min_healthy), |n| json!(n));
+        let lasting = format!("{}s", scenario.unhealthy_for.as_secs());
+        put(&json!({ "apiVersion": "remediation.medik8s.io/v1alpha1", "kind": "NodeHealthCheck",
+            "metadata": { "name": "simulation" }, "spec": {
+                "selector": { "matchLabels": { "node-role.kubernetes.io/worker": "" } },
+                "minHealthy": min_healthy,
+                "unhealthyConditions": [
+                    { "type": "Ready", "status": "False", "duration": lasting },
+                    { "type": "Ready", "status": "Unknown", "duration": lasting } ],
+                "remediationTemplate": { "apiVersion": group, "kind": "SelfNodeRemediationTemplate",
+                    "name": "simulation", "namespace": keys::palisade::NAMESPACE } } }))?;
+        let network = Network::new(scenario.seed);
+        let oracle = Oracle::new(trace.clone());
+        let around = Surroundings {
+            network,
+            api: store.service(),
+            directory: Directory::default(),
+            oracle,
+            trace,
+            breakage,
+        };
+        let machines =
+            scenario.nodes.iter().map(|spec| Machine::new(spec.clone(), around.clone(), scenario.seed)).collect();
+        let (controllers, certificates) = (Mutex::default(), Mutex::default());
+        Ok(Self { scenario, shared, around, store, machines, controllers, certificates })
+    }
+
+    fn start(self: &Arc<Self>) {
+        for machine in &self.machines {
+            machine.power_on();
+        }
+        for number in 0..self.scenario.controllers {
+            self.start_controller(number);
+        }
+        let plane = ControlPlane {
+            store: self.store.clone(),
+            api: Raw(self.store.client()),
+            network: self.around.network.clone(),
+            workloads: self.scenario.workloads.clone(),
+            grace: self.scenario.grace,
+            beats: BTreeMap::new(),
+            made: 0,
+        };
+        if let Err(error) = plane.install() {
+            self.around.oracle.foul(format!("the workloads cannot be installed: {error:#}"));
+        }
+        tokio::spawn(plane.run());
+    }
+
+    /// Starts a controller that does not run.
+    pub(crate) fn start_controller(self: &Arc<Self>, number: u16) {
+        let actor = Actor::Controller(number);
+        let Surroundings { network, api, trace, directory, breakage, .. } = self.around.clone();
+        // The watcher must not keep the world alive.
+        let world = Arc::downgrade(self);
+        let watcher: crate::way::Watcher = Arc::new(move |actor, method, path| {
+            if let Some(world) = world.upgrade() {
+                world.judge_controller(actor, method, path);
+            }
+        });
+        let way = Way { actor, network: network.clone(), api, trace: trace.clone(), watcher: Some(watcher) };
+        let jurors = SimulatedJurors { from: actor, network, directory, trace: trace.clone(), breakage };
+        let options = Options {
+            remediators: self.shared.remediators.clone(),
+            require: Grade::Assumed,
+            observer: format!("controller-{number}"),
+            ..Options::default()
+        };
+        let parts = Parts { jurors: Some(Arc::new(jurors)), engine: Some(Arc::clone(&self.shared.engine)) };
+        trace.say(&format!("{actor} starts"));
+        let oracle = self.around.oracle.clone();
+        let task = tokio::spawn(async move {
+            let ended = palisade_controller::run_parts(way.client(), options, parts, std::future::pending()).await;
+            oracle.foul(format!("{actor} ended by itself: {ended:?}"));
+        });
+        self.controllers.lock().unwrap_or_else(PoisonError::into_inner).insert(number, task);
+    }
+
+    /// Kills a controller at whatever line it is.
+    pub(crate) fn kill_controller(&self, number: u16) {
+        if let Some(task) = self.controllers.lock().unwrap_or_else(PoisonError::into_inner).remove(&number) {
+            task.abort();
+            self.around.trace.say(&format!("controller-{number} is killed"));
+        }
+    }
+
+    pub(crate) fn controller_runs(&self, number: u16) -> bool {
+        self.controllers.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&number)
+    }
+
+    fn stop(&self) {
+        for number in 0..self.scenario.controllers {
+            self.kill_controller(number);
+        }
+        for machine in &self.machines {
+            machine.power_off();
+        }
+    }
+
+    /// Ends early when something is wrong already.
+    async fn wait_until(&self, instant: tokio::time::Instant) {
+        while tokio::time::Instant::now() < instant && self.around.oracle.fouls().is_empty() {
+            self.collect_certificates();
+            tokio::time::sleep_until(instant.min(tokio::time::Instant::now() + LOOK)).await;
+        }
+    }
+
+    /// Waits until everything is as it should be. False, and a foul, if that does not come about.
+    async fn settles(&self, limit: Duration, when: &str) -> bool {
+        let deadline = tokio::time::Instant::now() + limit;
+        let mut calm = 0;
+        loop {
+            if !self.around.oracle.fouls().is_empty() {
+                return false;
+            }
+            self.collect_certificates();
+            match self.unsettled() {
+                None if calm >= 3 => return true,
+                None => calm += 1,
+                Some(why) if tokio::time::Instant::now() >= deadline => {
+                    self.around.oracle.foul(format!("not settled {when} within {limit:?}: {why}"));
+                    return false;
+                }
+                Some(_) => calm = 0,
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// What is not as it should be.
+    fn unsettled(&self) -> Option<String> {
+        let nodes = self.store.objects("", "nodes");
+        let leases = self.store.objects("coordination.k8s.io", "leases");
+        if let Some(remediation) = self.remediations().first() {
+            return Some(format!(
+                "remediation {} exists: {}",
+                text(remediation, "/metadata/name"),
+                remediation.pointer("/status").cloned().unwrap_or_default()
+            ));
+        }
+        for machine in &self.machines {
+            let name = &machine.spec.name;
+            let Some(boot) = machine.boot() else { return Some(format!("{name} is off")) };
+            let Some(node) = nodes.iter().find(|node| text(node, "/metadata/name") == name) else {
+                return Some(format!("{name} is not registered"));
+            };
+            if ready(node).is_none_or(|ready| ready["status"] != "True") {
+                return Some(format!("{name} is not Ready"));
+            }
+            if text(node, "/status/nodeInfo/bootID") != boot.id {
+                return Some(format!("{name} reports an old boot"));
+            }
+            if let Some(taints) = node.pointer("/spec/taints").filter(|taints| taints.as_array().is_some_and(|t| !t.is_empty())) {
+                return Some(format!("{name} has taints {taints}"));
+            }
+            let lease = leases.iter().find(|lease| {
+                text(lease, "/metadata/name") == name && text(lease, "/metadata/namespace") == keys::palisade::NAMESPACE
+            });
+            let annotations: BTreeMap<String, String> = lease
+                .and_then(|lease| serde_json::from_value(lease.pointer("/metadata/annotations")?.clone()).ok())
+                .unwrap_or_default();
+            let Ok(view) = LeaseView::from_annotations(&annotations) else {
+                return Some(format!("the lease of {name} cannot be read"));
+            };
+            if view.intent.is_some() {
+                return Some(format!("the lease of {name} carries an intent"));
+            }
+            let Some(record) = view.record else { return Some(format!("the agent of {name} has not reported")) };
+            if record.boot_id.as_str() != boot.id {
+                return Some(format!("the agent of {name} reports an old boot"));
+            }
+            let full = self.machines.len().saturating_sub(1).min(15);
+            if !record.terms.claims.self_fences || record.terms.jury.len() < full {
+                return Some(format!("{name} has a jury of {} of {full}, claims {:?}", record.terms.jury.len(), record.terms.claims));
+            }
+        }
+        let pods = self.store.objects("", "pods");
+        let running: Vec<String> = self.machines.iter().filter_map(Machine::boot).flat_map(|boot| boot.running()).collect();
+        for workload in self.scenario.workloads.iter().filter(|workload| workload.sort != Sort::Bare) {
+            let runs = pods.iter().any(|pod| {
+                text(pod, "/metadata/labels/app") == workload.name
+                    && running.iter().any(|uid| uid == text(pod, "/metadata/uid"))
+            });
+            if !runs {
+                return Some(format!("{} does not run", workload.name));
+            }
+        }
+        None
+    }
+
+    fn remediations(&self) -> Vec<Arc<Value>> {
+        self.store.objects("self-node-remediation.medik8s.io", "selfnoderemediations")
+    }
+
+    fn collect_certificates(&self) {
+        for remediation in self.remediations() {
+            if let Some(certificate) = remediation.pointer("/status/palisade/certificate").filter(|c| c.is_object()) {
+                let uid = text(&remediation, "/metadata/uid").to_owned();
+                let mut certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+                if certificates.insert(uid, certificate.clone()).is_none() {
+                    let word = |field: &str| certificate[field].as_str().unwrap_or("?").to_owned();
+                    self.around.trace.say(&format!("PROOF {} {} {}", word("node"), word("proof"), word("bootId")));
+                }
+            }
+        }
+    }
+
+    /// After every write of a controller: nothing that lives may have been released.
+    fn judge_controller(&self, actor: Actor, method: &http::Method, path: &str) {
+        if method == http::Method::DELETE && path.contains("/pods/") {
+            let pods = self.store.objects("", "pods");
+            for (uid, boot) in self.around.oracle.alive() {
+                if !pods.iter().any(|pod| text(pod, "/metadata/uid") == uid) && self.was(&uid) {
+                    self.around.oracle.foul(format!(
+                        "{actor} released a pod ({path}, {uid}) of {} although boot {} lives",
+                        boot.node, boot.id
+                    ));
+                }
+            }
+        }
+        if path.starts_with("/api/v1/nodes/") {
+            for node in self.store.objects("", "nodes") {
+                let taints = node.pointer("/spec/taints").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+                let name = text(&node, "/metadata/name");
+                if !path.ends_with(name) || !taints.iter().any(|taint| taint["key"] == OUT_OF_SERVICE) {
+                    continue;
+                }
+                let machine = self.machines.iter().find(|machine| machine.spec.name == name);
+                let alive = machine.and_then(Machine::boot).filter(|boot| boot.is_alive());
+                if let Some(boot) = alive.filter(|boot| boot.id == text(&node, "/status/nodeInfo/bootID")) {
+                    self.around.oracle.foul(format!("{actor} called {name} out of service although boot {} lives", boot.id));
+                }
+            }
+        }
+    }
+
+    /// Whether a container of this pod runs anywhere.
+    fn was(&self, uid: &str) -> bool {
+        self.machines.iter().filter_map(Machine::boot).any(|boot| boot.is_alive() && boot.running().iter().any(|r| r == uid))
+    }
+
+    fn judge_reboots(&self) {
+        let ended = self.around.oracle.boots_ended();
+        if self.scenario.nobody_reboots {
+            for (node, boot, why) in &ended {
+                self.around.oracle.foul(format!("{node} rebooted (boot {boot}: {why}) although nobody may"));
+            }
+        }
+        if let Some(exactly) = &self.scenario.exactly {
+            for machine in &self.machines {
+                let (name, expected) = (&machine.spec.name, exactly.contains(&machine.spec.number));
+                let did = ended.iter().any(|(node, ..)| node == name);
+                if did != expected {
+                    let what = if did { "rebooted although it must not" } else { "was not fenced" };
+                    self.around.oracle.foul(format!("{name} {what}"));
+                }
+            }
+        }
+    }
+
+    /// Everything is mended.
+    fn heal(self: &Arc<Self>) {
+        self.around.trace.say("HEALED");
+        self.around.network.heal();
+        let mut chance = Chance::new(self.scenario.seed, 3);
+        for machine in &self.machines {
+            machine.power_on();
+            // Some connections that stood still go on, others break.
+            if chance.percent(50) {
+                self.around.network.reset(machine.agent_actor());
+            }
+        }
+        for number in 0..self.scenario.controllers {
+            self.around.network.freeze(Actor::Controller(number), false);
+            self.around.network.reset(Actor::Controller(number));
+            if !self.controller_runs(number) {
+                self.start_controller(number);
+            }
+        }
+    }
+}
