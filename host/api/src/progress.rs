@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::FencingCertificate;
+use crate::duration::GoDuration;
 use crate::schema;
 
 /// How far a remediation is. Written by the controller in the one status update that commits a step.
@@ -42,6 +43,9 @@ pub struct Progress {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub timeline: Vec<TimelineEntry>,
+    /// Where the time went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spent: Option<TimeSpent>,
     /// The state of the fencing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fencing: Option<FencingProgress>,
@@ -127,6 +131,37 @@ pub struct TimelineEntry {
     /// More about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+}
+
+/// Lengths of the parts of a remediation, each once it is over. The parts between `detect` and `release` follow each
+/// other; their sum is `total` but for what no part is charged with (pauses of a controller that was not running).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TimeSpent {
+    /// From the node's last change of readiness to the creation of this object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detect: Option<GoDuration>,
+    /// From the creation to the beginning of the work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub take_up: Option<GoDuration>,
+    /// Until taint and marks were stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<GoDuration>,
+    /// Until the fence intent was stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intend: Option<GoDuration>,
+    /// Until a majority of the jury had promised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promises: Option<GoDuration>,
+    /// Until the end of the boot was proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<GoDuration>,
+    /// Until everything was released.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<GoDuration>,
+    /// From the node's last change of readiness to the end of the release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<GoDuration>,
 }
 
 /// The stages of a remediation.

@@ -1,10 +1,10 @@
 //! `SelfNodeRemediationConfig`: timings and options of the agents.
 
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, Toleration};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::EmptyStatus;
 use crate::duration::GoDuration;
 use crate::resource::{AGE, Column, resource};
 use crate::rule::Rule;
@@ -121,9 +121,22 @@ mod default {
     }
 }
 
+/// What became of a configuration.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SelfNodeRemediationConfigStatus {
+    /// Current state; types Valid and RolledOut.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// Generation of the specification that the conditions are about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
 resource! {
     /// Configuration of the agents.
-    SelfNodeRemediationConfig(SelfNodeRemediationConfigSpec, EmptyStatus),
+    SelfNodeRemediationConfig(SelfNodeRemediationConfigSpec, SelfNodeRemediationConfigStatus),
     group: "self-node-remediation.medik8s.io",
     plural: "selfnoderemediationconfigs",
     scope: Namespaced,
@@ -135,6 +148,7 @@ resource! {
         Column::new("Check interval", "string", ".spec.apiCheckInterval", "Pause between API checks"),
         Column::new("Errors", "integer", ".spec.maxApiErrorThreshold", "Failed checks before peers are asked"),
         Column::new("Software reboot", "boolean", ".spec.isSoftwareRebootEnabled", "Whether agents reboot by software"),
+        Column::new("Rolled out", "string", r#".status.conditions[?(@.type=="RolledOut")].status"#, "Whether all agents run with it"),
         AGE,
         Column::wide("Port", "integer", ".spec.hostPort", "Port of the agents"),
         Column::wide("Min peers", "integer", ".spec.minPeersForRemediation", "Peers needed for self fencing"),

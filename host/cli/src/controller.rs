@@ -31,9 +31,23 @@ pub struct Arguments {
     /// The least grade of a proof on which a workload is released.
     #[arg(long, value_enum, default_value_t = Require::Assumed)]
     require_proof: Require,
+    /// Image of the agents, which are rolled out as the SelfNodeRemediationConfig says. Needed when the controller runs in
+    /// the cluster, unless somebody else starts them.
+    #[arg(long, value_name = "IMAGE", env = "SELF_NODE_REMEDIATION_IMAGE", conflicts_with = "no_rollout")]
+    agent_image: Option<String>,
+    /// Start no agents: somebody else does.
+    #[arg(long)]
+    no_rollout: bool,
     /// Name of this process in certificates and events; one with a random part if not given.
     #[arg(long, env = "POD_NAME")]
     observer: Option<String>,
+    /// Act only while holding the leader's lease: for two replicas or more. Not needed for safety, it only saves work;
+    /// one that is alone starts faster without.
+    #[arg(long, env = "PALISADE_LEADER_ELECT")]
+    leader_elect: bool,
+    /// Let the detector live so far in the future: for tests of what takes days.
+    #[arg(long, value_name = "DURATION", hide = true)]
+    shift_clock: Option<palisade_api::GoDuration>,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "PALISADE_LOG_FORMAT")]
     log_format: LogFormat,
@@ -63,12 +77,20 @@ pub fn run(arguments: Arguments) -> anyhow::Result<bool> {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().init(),
     }
+    if let Some(shift) = arguments.shift_clock {
+        palisade_controller::shift_clock(shift.to_std().try_into().context("--shift-clock")?);
+    }
     let beside = || {
         let program = std::env::current_exe().context("path of this program")?;
         let folder = program.parent().map(PathBuf::from).unwrap_or_default();
         anyhow::Ok(folder.join("../guests"))
     };
     let defaults = Options::default();
+    anyhow::ensure!(
+        arguments.agent_image.is_some() || arguments.no_rollout || arguments.kubeconfig.is_some(),
+        "--agent-image: in a cluster the controller rolls out the agents, so name their image (or SELF_NODE_REMEDIATION_IMAGE), \
+         or say --no-rollout"
+    );
     let options = Options {
         kubeconfig: arguments.kubeconfig,
         namespace: arguments.namespace,
@@ -79,6 +101,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<bool> {
             Require::Certain => Grade::Certain,
             Require::Assumed => Grade::Assumed,
         },
+        leader_elect: arguments.leader_elect,
+        rollout: arguments.agent_image.map(|image| palisade_controller::rollout::Options { image }),
         observer: arguments.observer.unwrap_or(defaults.observer),
     };
     anyhow::ensure!(

@@ -11,6 +11,7 @@ use palisade_api::{Remediator, SelfNodeRemediation, SelfNodeRemediationConfig, W
 use palisade_core::fencing::record::LeaseView;
 use palisade_rpc::Trust;
 use palisade_runtime::ProofAuthority;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::Options;
@@ -18,6 +19,8 @@ use crate::events::Recorder;
 use crate::fence::Fences;
 use crate::fence::read::Seen;
 use crate::jurors::Jurors;
+use crate::leader::Leadership;
+use crate::metrics::Metrics;
 use crate::remediation::modules::Modules;
 
 /// Shared by all tasks of one controller process.
@@ -34,8 +37,14 @@ pub struct Context {
     pub remediators: Store<Remediator>,
     /// Configurations of self node remediation.
     pub configs: Store<SelfNodeRemediationConfig>,
+    /// Wakes the rollout when the configuration changed.
+    pub configs_changed: Arc<Notify>,
     /// Loaded components.
     pub modules: Modules,
+    /// Whether this process acts.
+    pub leadership: Leadership,
+    /// What operators alert on.
+    pub metrics: Arc<Metrics>,
     /// The one maker of proofs.
     pub authority: ProofAuthority,
     /// Whose records count.
@@ -161,6 +170,13 @@ impl Triggers {
     /// Looks at all remediations of a node soon.
     pub fn fire_node(&self, node: &str) {
         for target in self.lock().values().filter(|target| target.node == node) {
+            self.fire(target);
+        }
+    }
+
+    /// Looks at all remediations soon.
+    pub fn fire_all(&self) {
+        for target in self.lock().values() {
             self.fire(target);
         }
     }

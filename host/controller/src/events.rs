@@ -15,6 +15,9 @@ use crate::clock;
 /// The same event about the same object is not repeated within this time: a retry is not news.
 const REPEAT: Duration = Duration::from_mins(10);
 
+/// Nobody waits longer for an event to be recorded.
+const LIMIT: Duration = Duration::from_secs(5);
+
 /// Normal or Warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -65,8 +68,12 @@ impl Recorder {
             ..Event::default()
         };
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-        if let Err(error) = api.create(&PostParams::default(), &event).await {
-            tracing::debug!(%error, reason, object = event.involved_object.name, "event not recorded");
+        match tokio::time::timeout(LIMIT, api.create(&PostParams::default(), &event)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(%error, reason, object = event.involved_object.name, "event not recorded");
+            }
+            Err(_) => tracing::debug!(reason, object = event.involved_object.name, "event not recorded in time"),
         }
     }
 

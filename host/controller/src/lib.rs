@@ -9,12 +9,18 @@ mod clock;
 mod context;
 mod defaults;
 mod error;
+pub mod etcd;
 mod events;
 mod fence;
 pub mod health;
 mod http;
 mod jurors;
+pub mod leader;
+mod metrics;
+pub mod notify;
+mod outbound;
 mod remediation;
+pub mod rollout;
 mod taints;
 mod watches;
 mod workloads;
@@ -25,6 +31,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::http::header::USER_AGENT;
 use kube::api::Api;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::reflector::{Store, store};
@@ -35,6 +42,7 @@ use palisade_runtime::{Host, ProofAuthority};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+pub use clock::shift as shift_clock;
 pub use jurors::Jurors;
 pub use palisade_core::fencing::proof::Grade;
 
@@ -42,12 +50,17 @@ use crate::context::{Context, Triggers};
 use crate::events::Recorder;
 use crate::fence::Fences;
 use crate::fence::read::Seen;
+use crate::leader::Leadership;
+use crate::metrics::Metrics;
 use crate::remediation::modules::Modules;
 
 /// Time limits of one question to an agent. A healthy one answers in milliseconds.
 const ASK: Limits = Limits { dial: Duration::from_secs(2), request: Duration::from_secs(2) };
 /// Pause before the start is tried again while the API is out of reach.
 const START_RETRY: Duration = Duration::from_secs(2);
+
+/// The default objects are not waited for longer; then the next try begins.
+const DEFAULTS_LIMIT: Duration = Duration::from_secs(10);
 
 /// Options of a controller process.
 #[derive(Debug, Clone)]
@@ -60,10 +73,14 @@ pub struct Options {
     pub remediators: PathBuf,
     /// Folder for compiled components.
     pub module_cache: Option<PathBuf>,
-    /// Where `/healthz` is served.
+    /// Where `/healthz`, `/readyz` and `/metrics` are served.
     pub listen: Option<SocketAddr>,
     /// The least grade of a proof that counts.
     pub require: Grade,
+    /// The agents to keep on the nodes; none where somebody else starts them.
+    pub rollout: Option<rollout::Options>,
+    /// Whether it acts only while it holds the leader's lease. Saves the work of a second replica; safety needs none.
+    pub leader_elect: bool,
     /// Name of this process in certificates and events.
     pub observer: String,
 }
@@ -77,6 +94,8 @@ impl Default for Options {
             module_cache: None,
             listen: None,
             require: Grade::Assumed,
+            rollout: None,
+            leader_elect: false,
             observer: format!("palisade-controller-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]),
         }
     }
@@ -110,13 +129,31 @@ pub async fn run_parts(
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
+    let (leadership, mut candidate) = if options.leader_elect {
+        let (leadership, candidate) = Leadership::elected(client.clone(), &options.namespace, &options.observer);
+        (leadership, Some(candidate))
+    } else {
+        (Leadership::always(), None)
+    };
     let result = tokio::select! {
         biased;
         () = shutdown => Ok(()),
-        result = work(client, options, parts, &mut tasks) => result,
+        () = campaign(candidate.as_mut()) => Err(anyhow::anyhow!("the watch of the leader's lease ended")),
+        result = work(client, options, parts, leadership, &mut tasks) => result,
     };
     tasks.shutdown().await;
+    // Only now does nothing of this process act any more.
+    if let Some(candidate) = candidate {
+        candidate.release().await;
+    }
     result
+}
+
+async fn campaign(candidate: Option<&mut leader::Candidate>) {
+    match candidate {
+        Some(candidate) => candidate.run().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn client(options: &Options) -> anyhow::Result<Client> {
@@ -129,10 +166,18 @@ async fn client(options: &Options) -> anyhow::Result<Client> {
     };
     // A request that hangs must not hold up a pass for long; watches are ended by the server before this.
     config.connect_timeout = Some(Duration::from_secs(5));
+    let agent = format!("palisade-controller/{} ({})", env!("CARGO_PKG_VERSION"), options.observer);
+    config.headers.push((USER_AGENT, agent.parse().context("--observer is no part of a user agent")?));
     Ok(Client::try_from(config)?)
 }
 
-async fn work(client: Client, options: Options, parts: Parts, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+async fn work(
+    client: Client,
+    options: Options,
+    parts: Parts,
+    leadership: Leadership,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
     let modules = match parts.engine {
         Some(engine) => Modules::around(engine, options.remediators.clone()),
         None => Modules::new(options.remediators.clone(), options.module_cache.clone())?,
@@ -153,7 +198,10 @@ async fn work(client: Client, options: Options, parts: Parts, tasks: &mut JoinSe
         leases,
         remediators,
         configs,
+        configs_changed: Arc::default(),
         modules,
+        leadership: leadership.clone(),
+        metrics: Arc::new(Metrics::new()?),
         authority: ProofAuthority::new(),
         fences: Fences::default(),
         events: Recorder::new(options.observer.clone()),
@@ -168,10 +216,11 @@ async fn work(client: Client, options: Options, parts: Parts, tasks: &mut JoinSe
     let _stop = StopSessions(context.clone());
     watches::start(&context, authority, lease_writer, tasks);
     tasks.spawn(watches::fill(Api::all(client.clone()), remediator_writer));
-    tasks.spawn(watches::fill(Api::namespaced(client.clone(), &context.options.namespace), config_writer));
+    tasks.spawn(watches::configs(context.clone(), config_writer));
     if let Some(address) = context.options.listen {
+        let metrics = context.metrics.clone();
         tasks.spawn(async move {
-            if let Err(error) = http::serve(address).await {
+            if let Err(error) = http::serve(address, metrics).await {
                 tracing::error!(%error, "health endpoint");
             }
         });
@@ -182,8 +231,33 @@ async fn work(client: Client, options: Options, parts: Parts, tasks: &mut JoinSe
     ready(&context.remediators).await;
     tasks.spawn(remediation::controller::run::<SelfNodeRemediation>(context.clone(), self_node_triggers));
     tasks.spawn(remediation::controller::run::<WasmRemediation>(context.clone(), wasm_triggers));
-    tasks.spawn(remediation::registry::run(context.clone()));
-    let detector = health::Options { instance: context.options.observer.clone() };
+    if let Some(rollout) = context.options.rollout.clone() {
+        let context = context.clone();
+        tasks.spawn(async move {
+            let leadership = context.leadership.clone();
+            leadership.whenever_leading(|| crate::rollout::run(context.clone(), rollout.clone())).await;
+        });
+    }
+    let registry = context.clone();
+    tasks.spawn(async move {
+        registry.leadership.whenever_leading(|| remediation::registry::run(registry.clone())).await;
+    });
+    let detector = health::Options {
+        instance: context.options.observer.clone(),
+        leadership: leadership.clone(),
+        lease_namespace: std::env::var("LEASE_NAMESPACE").ok().filter(|namespace| !namespace.is_empty()),
+        observers: vec![context.metrics.clone()],
+        ..health::Options::default()
+    };
+    let (leads, gauge) = (leadership.clone(), context.metrics.clone());
+    tasks.spawn(async move {
+        loop {
+            leads.gained().await;
+            gauge.leads(true);
+            leads.lost().await;
+            gauge.leads(false);
+        }
+    });
     tasks.spawn(async move {
         if let Err(error) = health::run(client, detector, std::future::pending()).await {
             tracing::error!(error = format!("{error:#}"), "detector");
@@ -207,7 +281,10 @@ impl Drop for StopSessions {
 /// Waits for the API if it has to: a controller may start before it.
 async fn establish(client: &Client, options: &Options) -> Authority {
     loop {
-        match certificates::establish(client, &options.namespace).await {
+        let establish = certificates::establish(client, &options.namespace);
+        let result = tokio::time::timeout(DEFAULTS_LIMIT, establish).await;
+        match result.unwrap_or_else(|_| Err(anyhow::anyhow!("the API server did not answer within {DEFAULTS_LIMIT:?}")))
+        {
             Ok(authority) => return authority,
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "no authority yet, it is tried again");
@@ -219,7 +296,9 @@ async fn establish(client: &Client, options: &Options) -> Authority {
 
 async fn install_defaults(context: &Context) {
     for _ in 0..5 {
-        match defaults::install(&context.client, &context.options.namespace).await {
+        let install = defaults::install(&context.client, &context.options.namespace);
+        let install = async { install.await.map_err(Into::into) };
+        match error::within(DEFAULTS_LIMIT, "the installation of the default configuration", install).await {
             Ok(()) => return,
             Err(error) => tracing::warn!(%error, "default configuration not installed yet"),
         }

@@ -13,6 +13,7 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Resource, ResourceExt};
+use palisade_api::SelfNodeRemediationConfig;
 use palisade_rpc::Authority;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
@@ -20,10 +21,14 @@ use tokio::task::JoinSet;
 
 use crate::certificates;
 use crate::context::Context;
+use crate::error::within;
 use crate::fence::read::KUBELET_LEASES;
 
 /// A signing request that could not be answered is looked at again after this time at the latest.
 const SIGNING_RETRY: Duration = Duration::from_secs(5);
+
+/// A lease whose signing request is not answered within this time does not hold up the others.
+const SIGNING_LIMIT: Duration = Duration::from_secs(10);
 
 /// Starts all of them; they end with the set.
 pub fn start(context: &Arc<Context>, authority: Arc<Authority>, leases: Writer<Lease>, tasks: &mut JoinSet<()>) {
@@ -40,6 +45,19 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     each(reflector(writer, watch(api)), |_| {}).await;
+}
+
+/// The configuration: whether there is one decides whether remediations rest.
+pub async fn configs(context: Arc<Context>, writer: Writer<SelfNodeRemediationConfig>) {
+    let api: Api<SelfNodeRemediationConfig> = Api::namespaced(context.client.clone(), &context.options.namespace);
+    // The store is written before an event comes here, so what is woken sees it.
+    each(reflector(writer, watch(api)), |event| {
+        if !matches!(event, Event::Init) {
+            context.triggers.fire_all();
+            context.configs_changed.notify_one();
+        }
+    })
+    .await;
 }
 
 async fn agent_leases(context: Arc<Context>, writer: Writer<Lease>, changed: Arc<Notify>) {
@@ -64,11 +82,13 @@ async fn agent_leases(context: Arc<Context>, writer: Writer<Lease>, changed: Arc
 async fn signing(context: Arc<Context>, authority: Arc<Authority>, changed: Arc<Notify>) {
     let mut answered = certificates::Answered::default();
     loop {
+        context.leadership.gained().await;
         for lease in context.leases.state() {
             if answered.knows(&lease) {
                 continue;
             }
-            match certificates::sign(&context.client, &authority, &lease).await {
+            let signed = certificates::sign(&context.client, &authority, &lease);
+            match within(SIGNING_LIMIT, "the signing of an agent's certificate", signed).await {
                 Ok(true) => tracing::info!(node = lease.name_any(), "agent certificate issued"),
                 Ok(false) => answered.note(&lease, &authority),
                 Err(error) => tracing::warn!(node = lease.name_any(), %error, "agent certificate not issued"),

@@ -120,6 +120,8 @@ struct Network {
     me: String,
     rpc: RpcPeers,
     cut: Arc<Mutex<Vec<String>>>,
+    /// Nodes behind a cut: they reach each other, and nobody else.
+    behind: Arc<Mutex<Vec<String>>>,
     busy: Busy,
 }
 
@@ -127,8 +129,10 @@ impl Peers for Network {
     fn ask(&self, peer: Peer, ask: Ask) -> BoxFuture<'_, PeerAnswer> {
         async move {
             let is_cut = {
-                let cut = self.cut.lock().unwrap();
-                cut.contains(&self.me) || cut.contains(&peer.node)
+                let (cut, behind) = (self.cut.lock().unwrap(), self.behind.lock().unwrap());
+                cut.contains(&self.me)
+                    || cut.contains(&peer.node)
+                    || behind.contains(&self.me) != behind.contains(&peer.node)
             };
             if is_cut {
                 return PeerAnswer::Unknown { why: "no route".into() };
@@ -155,6 +159,8 @@ pub struct Cluster {
     pub store: Arc<Store>,
     pub nodes: BTreeMap<String, TestNode>,
     isolated: Arc<Mutex<Vec<String>>>,
+    behind: Arc<Mutex<Vec<String>>>,
+    settings: Settings,
     authority: Authority,
     clock: Arc<TestClock>,
     busy: Busy,
@@ -177,7 +183,18 @@ impl Cluster {
         cluster
     }
 
+    /// Any nodes with any settings, some time after their start; nothing is promised about them.
+    pub async fn of(names: &[&str], settings: Settings) -> Self {
+        let mut cluster = Self::begun(names, settings).await;
+        cluster.pass(Duration::from_secs(45)).await;
+        cluster
+    }
+
     pub async fn started() -> Self {
+        Self::begun(&["n1", "n2", "n3"], settings()).await
+    }
+
+    pub async fn begun(names: &[&str], settings: Settings) -> Self {
         tokio::time::pause();
         let (hold, released) = std::sync::mpsc::channel::<()>();
         tokio::task::spawn_blocking(move || released.recv());
@@ -187,13 +204,15 @@ impl Cluster {
             store: Store::new(authority.certificate_pem()),
             nodes: BTreeMap::new(),
             isolated: Arc::default(),
+            behind: Arc::default(),
+            settings,
             authority,
             clock: Arc::new(TestClock(tokio::time::Instant::now())),
             busy,
             held: Busy::default(),
             _hold_time: hold,
         };
-        for name in ["n1", "n2", "n3"] {
+        for name in names {
             cluster.start(name, Arc::default(), Arc::default()).await;
         }
         cluster
@@ -209,7 +228,7 @@ impl Cluster {
         let api = Arc::new(FakeApi::new(name, Arc::clone(&self.store), self.busy.clone()));
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let started = clock.now();
-        let shared = Shared::new(Node::juror(started, &settings()));
+        let shared = Shared::new(Node::juror(started, &self.settings));
         let (credentials, shown) = watch::channel(None);
         let service = JurorService {
             node: me.node.clone(),
@@ -218,7 +237,7 @@ impl Cluster {
             api: Arc::new(FakeApi::serving(name, Arc::clone(&self.store), self.busy.clone(), self.held.clone())),
             clock: Arc::clone(&clock),
             shared: Arc::clone(&shared),
-            api_timeout: settings().tuning.api_server_timeout,
+            api_timeout: self.settings.tuning.api_server_timeout,
         };
         let (end_server, ended) = oneshot::channel::<()>();
         tokio::spawn(palisade_rpc::serve(listener, shown, Arc::new(service), async {
@@ -228,12 +247,13 @@ impl Cluster {
             me: name.into(),
             rpc: RpcPeers::default(),
             cut: Arc::clone(&self.isolated),
+            behind: Arc::clone(&self.behind),
             busy: self.busy.clone(),
         };
         let host_file = host.file.lock().unwrap().clone();
         let (node, handle) = Node::new(Parts {
             me,
-            settings: settings(),
+            settings: self.settings.clone(),
             zone: None,
             source: None,
             roster_interval: Duration::from_mins(15),
@@ -277,6 +297,14 @@ impl Cluster {
     /// Cuts a node from its peers, in both directions.
     pub fn isolate(&self, name: &str) {
         self.isolated.lock().unwrap().push(name.into());
+    }
+
+    /// Cuts these nodes off together: they reach each other, nobody else and no API.
+    pub fn zone_cut(&self, names: &[&str], api: Cut) {
+        for name in names {
+            self.store.cut(name, api);
+            self.behind.lock().unwrap().push((*name).into());
+        }
     }
 
     /// Asks for a graceful stop and gives how it ended.

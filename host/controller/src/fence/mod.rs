@@ -19,7 +19,7 @@ use palisade_core::fencing::proof::{Grade, Proof};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-pub use state::{FenceState, Happened};
+pub use state::{FenceState, Happened, Spans};
 
 use crate::context::{Context, Target};
 
@@ -32,6 +32,8 @@ pub struct Wanted {
     pub require: Grade,
     /// The user's floor.
     pub floor: Duration,
+    /// The release is done, by this proof: the session only looks for a sign of the ended boot.
+    pub released: Option<Proof>,
 }
 
 /// The running sessions, by UID of the remediation.
@@ -65,8 +67,16 @@ impl Fences {
         let state = Arc::new(Mutex::new(FenceState::default()));
         let wake = Arc::new(Notify::new());
         let node = wanted.target.node.clone();
-        let task = tokio::spawn(session::run(context.clone(), wanted, state.clone(), wake.clone()));
+        let leadership = context.leadership.clone();
+        let session = session::run(context.clone(), wanted, state.clone(), wake.clone());
+        // Who loses the lead stops at once; the next leader attaches to the intent.
+        let task = tokio::spawn(async move { leadership.only_leading(session).await.unwrap_or_default() });
         sessions.insert(uid, Session { node, state, wake, task });
+    }
+
+    /// Whether a session runs for this remediation.
+    pub fn runs(&self, uid: &str) -> bool {
+        self.lock().get(uid).is_some_and(|session| !session.task.is_finished())
     }
 
     /// Ends the session of a remediation.

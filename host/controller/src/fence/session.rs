@@ -58,8 +58,13 @@ type Signs = (Option<String>, Option<String>, Option<u64>);
 /// Runs until the task is dropped, or the remediation wants nothing more.
 pub(super) async fn run(context: Arc<Context>, wanted: Wanted, published: Arc<Mutex<FenceState>>, wake: Arc<Notify>) {
     let (answers, mut inbox) = mpsc::unbounded_channel();
-    let prover = Prover::new(settings(&wanted), clock::now());
-    let state = FenceState { stage: FenceStage::Requested, waiting_for: prover.waiting_for(), ..FenceState::default() };
+    let prover = match wanted.released.clone() {
+        None => Prover::new(settings(&wanted), clock::now()),
+        Some(proof) => Prover::watching(settings(&wanted), proof, clock::now()),
+    };
+    let mut state =
+        FenceState { stage: FenceStage::Requested, waiting_for: prover.waiting_for(), ..FenceState::default() };
+    state.spans.began = Some(clock::now());
     let mut session = Session {
         context,
         wanted,
@@ -187,6 +192,7 @@ impl Session {
             Ok(marked) => {
                 self.state.marked = marked;
                 self.marked_at = Some(clock::wall());
+                self.state.spans.marked.get_or_insert_with(clock::now);
                 self.state.tainted = true;
                 self.state.stage = self.state.stage.max(FenceStage::Marked);
                 self.feed(Event::Marked);
@@ -254,6 +260,10 @@ impl Session {
             &format!("{} ({}), boot {}, intent {}", proof.kind, proof.grade, proof.boot, proof.intent_uid),
             detail,
         );
+        self.state.spans.intended.get_or_insert(proof.intended);
+        self.state.spans.proven = Some(proof.proven);
+        let began = self.state.spans.began.unwrap_or(proof.intended);
+        self.context.metrics.fenced(&proof.kind.to_string(), proof.proven.since(began));
         self.state.proof = Some(proof.clone());
         self.state.boot = Some(proof.boot.clone());
         self.state.intent_uid = Some(proof.intent_uid.clone());
@@ -325,7 +335,11 @@ impl Session {
                 ),
             );
             self.state.stage = FenceStage::Intended;
+            if let Some(intended) = self.prover.intended() {
+                self.state.spans.intended.get_or_insert(intended);
+            }
             if self.prover.quorum_reached() {
+                self.state.spans.promised.get_or_insert_with(clock::now);
                 self.state.stage = FenceStage::Promised;
                 let (promised, quorum) = self.prover.promised().unwrap_or_default();
                 let detail = format!(

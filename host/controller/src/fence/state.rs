@@ -39,6 +39,23 @@ pub struct FenceState {
     pub tainted: bool,
     /// Steps reached, for the timeline.
     pub happened: Vec<Happened>,
+    /// When they were reached, on the clock of decisions.
+    pub spans: Spans,
+}
+
+/// When a session reached what, first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spans {
+    /// It began.
+    pub began: Option<Mono>,
+    /// The marks were stored.
+    pub marked: Option<Mono>,
+    /// The intent was known to be stored.
+    pub intended: Option<Mono>,
+    /// Enough jurors had promised.
+    pub promised: Option<Mono>,
+    /// The proof was made.
+    pub proven: Option<Mono>,
 }
 
 impl FenceState {

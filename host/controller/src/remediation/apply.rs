@@ -145,6 +145,11 @@ impl<K: Remediation> Pass<K> {
 
     /// Starts the fencing session, unless it runs.
     pub(super) fn ensure_fencing(&self) {
+        self.start_fencing(None);
+    }
+
+    /// The same, or, after a release by this proof, one that only looks.
+    pub(super) fn start_fencing(&self, released: Option<Proof>) {
         let floor = self
             .context
             .config()
@@ -155,6 +160,7 @@ impl<K: Remediation> Pass<K> {
             target: self.target.clone(),
             require: self.context.options.require,
             floor: std::time::Duration::from_secs(floor),
+            released,
         };
         self.context.fences.ensure(&self.context, wanted);
     }

@@ -16,7 +16,7 @@ use super::kind::Remediation;
 use super::modules::{self, Served};
 use super::pass::Pass;
 use super::status::{self, Standing};
-use super::{apply::Applied, snapshot};
+use super::{apply::Applied, snapshot, spent};
 use crate::clock;
 use crate::error::Error;
 use crate::events::Kind;
@@ -309,6 +309,9 @@ impl<K: Remediation> Pass<K> {
                 self.status.phase = Some(phase::FENCING_COMPLETED.to_owned());
                 status::stand(&mut self.status, Standing::Finished, "");
                 self.progress().pending.clear();
+                let created = self.object.meta().creation_timestamp.clone();
+                let spans = self.context.fences.state(&self.target.uid).map(|fence| fence.spans);
+                spent::released(self.progress(), spans.as_ref(), created.as_ref());
                 self.save().await?;
                 self.node_event(Kind::Normal, "DeleteResources", "the workloads of the ended boot are released").await;
                 tracing::info!(remediation = self.target.name, node = self.target.node, at = ?clock::now(), "fencing completed");

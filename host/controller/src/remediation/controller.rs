@@ -1,11 +1,12 @@
 //! The reconcilers of the remediation kinds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::controller::{Config, ReconcileRequest, applier};
+use kube::runtime::controller::{Action, Config, ReconcileRequest, applier};
 use kube::runtime::reflector::{self, ObjectRef, reflector};
 use kube::runtime::watcher::{self, watcher};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::kind::Remediation;
 use super::pass;
 use crate::context::Context;
+use crate::error::Error;
 
 /// So many remediations of a kind are worked on at the same time.
 const CONCURRENCY: u16 = 16;
@@ -28,7 +30,7 @@ pub async fn run<K: Remediation>(context: Arc<Context>, mut triggers: UnboundedR
         .map(|object| Ok::<_, watcher::Error>(ReconcileRequest::from(object)));
     let queue = futures::stream::select(changes, triggers);
     applier(
-        |object, context| pass::reconcile::<K>(object, context).boxed(),
+        |object, context| reconcile::<K>(object, context).boxed(),
         pass::after_error::<K>,
         context,
         store,
@@ -42,4 +44,15 @@ pub async fn run<K: Remediation>(context: Arc<Context>, mut triggers: UnboundedR
         }
     })
     .await;
+}
+
+/// A pass, if this process leads. A pass that lost the lead is dropped where it is, and looked at again when the lead
+/// comes back; a follower keeps its place in the queue, but no request.
+async fn reconcile<K: Remediation>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Error> {
+    let leadership = context.leadership.clone();
+    if let Some(result) = leadership.only_leading(pass::reconcile(object, context)).await {
+        return result;
+    }
+    leadership.gained().await;
+    Ok(Action::requeue(Duration::ZERO))
 }

@@ -14,5 +14,6 @@ pub mod registry;
 mod restore;
 mod schema;
 mod snapshot;
+mod spent;
 pub mod status;
 mod target;

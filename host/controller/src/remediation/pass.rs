@@ -10,11 +10,13 @@ use kube::runtime::controller::Action;
 use palisade_api::Stage;
 use palisade_api::progress::Progress;
 use palisade_api::reasons::{condition, event, reason};
+use palisade_core::fencing::record::{FenceIntent, LeaseView};
 use serde_json::json;
 
 use super::kind::{Remediation, Status};
+use super::spent;
 use super::status::{self, Standing};
-use super::target;
+use super::target::{self, Named};
 use crate::clock;
 use crate::context::{Context, Target, node_reference};
 use crate::error::{Error, within};
@@ -93,6 +95,11 @@ impl<K: Remediation> Pass<K> {
             context.triggers.forget(&self.target.uid);
             return Ok(Action::await_change());
         }
+        match target::resolve(&context.client, &self.object).await? {
+            Named::Node(node) => self.target.node = node,
+            Named::Nothing(_) if self.object.deleting() => {}
+            Named::Nothing(why) => return self.no_node(why).await,
+        }
         context.triggers.remember(&self.target);
         let node = Api::<Node>::all(context.client.clone()).get_opt(&self.target.node).await?;
         self.guard_taints(node.as_ref()).await?;
@@ -114,7 +121,9 @@ impl<K: Remediation> Pass<K> {
         if self.object.timed_out() {
             return self.given_up().await;
         }
-        let Some(node) = node else { return self.no_node().await };
+        let Some(node) = node else {
+            return self.no_node(format!("node {:?} does not exist", self.target.node)).await;
+        };
         if target::is_excluded(&node) {
             context.fences.stop(&self.target.uid);
             let message =
@@ -132,6 +141,8 @@ impl<K: Remediation> Pass<K> {
         }
         if !self.object.held() {
             self.take_up().await?;
+            let created = self.object.meta().creation_timestamp.clone();
+            spent::before_us(self.progress(), &node, created.as_ref());
         }
         self.call(&node).await
     }
@@ -159,8 +170,7 @@ impl<K: Remediation> Pass<K> {
         Ok(Action::requeue(IDLE))
     }
 
-    async fn no_node(&mut self) -> Result<Action, Error> {
-        let message = format!("node {:?} does not exist", self.target.node);
+    async fn no_node(&mut self, message: String) -> Result<Action, Error> {
         status::stand(&mut self.status, Standing::Stopped(reason::NODE_NOT_FOUND), "");
         self.event(Kind::Warning, event::CANNOT_START, &message).await;
         Err(Error::Blocked(message))
@@ -169,10 +179,48 @@ impl<K: Remediation> Pass<K> {
     /// Released. What is left is to see the node come back.
     async fn completed(&mut self, node: Option<&Node>) -> Result<Action, Error> {
         // The session goes on looking: a sign of the old boot is told also now.
+        self.keep_watching(node).await?;
         self.note_contradiction().await?;
         self.recovered(node);
         self.save().await?;
         Ok(Action::requeue(IDLE))
+    }
+
+    /// A process that did not prove the end itself looks all the same: as long as the intent stands and the node names
+    /// the ended boot, a sign of that boot must be told.
+    async fn keep_watching(&mut self, node: Option<&Node>) -> Result<(), Error> {
+        if self.context.fences.runs(&self.target.uid) {
+            return Ok(());
+        }
+        let Some(certificate) = self.status.palisade.as_ref().and_then(|progress| progress.certificate.clone()) else {
+            return Ok(());
+        };
+        let Some(node) = node.filter(|node| boot_of(node).is_some_and(|boot| boot.as_str() == certificate.boot_id))
+        else {
+            return Ok(());
+        };
+        let Some((lease_uid, intent)) = self.own_intent().await? else { return Ok(()) };
+        if certificate.intent_uid.as_deref() != Some(intent.uid.as_str())
+            || certificate.boot_id != intent.boot_id.as_str()
+        {
+            return Ok(());
+        }
+        let ids = (node.uid().unwrap_or_default(), lease_uid);
+        if let Some(proof) = status::certified(&certificate, ids, &intent) {
+            self.start_fencing(Some(proof));
+        }
+        Ok(())
+    }
+
+    /// UID of the agent lease, and the intent in it, if it is ours too.
+    pub(super) async fn own_intent(&self) -> Result<Option<(String, FenceIntent)>, Error> {
+        let leases = lease::api(&self.context.client, &self.context.options.namespace);
+        let Some(found) = leases.get_opt(&self.target.node).await? else { return Ok(None) };
+        let owner = self.target.owner();
+        let intent = LeaseView::from_annotations(found.annotations()).ok().and_then(|view| view.intent);
+        Ok(intent
+            .filter(|intent| intent.owners.contains(&owner))
+            .map(|intent| (found.uid().unwrap_or_default(), intent)))
     }
 
     /// The component said that it cannot be done: escalation moves on, and nothing is begun again here.

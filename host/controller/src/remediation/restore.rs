@@ -28,6 +28,7 @@ impl<K: Remediation> Pass<K> {
     /// The object is being deleted: restore, then let it go. Before a proof this is an abort: nothing is deleted.
     pub(super) async fn clean_up(&mut self, node: Option<&Node>) -> Result<Action, Error> {
         self.context.fences.stop(&self.target.uid);
+        self.certify_new_boot(node).await?;
         self.recovered(node);
         // What was committed and not applied must never be applied now, least of all a release.
         self.progress().pending.retain(|pending| {
@@ -65,6 +66,29 @@ impl<K: Remediation> Pass<K> {
         Ok(Action::await_change())
     }
 
+    /// The node may have come back, and its detector may let the remediation go, before any session read the new boot.
+    /// The intent still names the old one, so the proof (P1) is recorded as long as both are there.
+    async fn certify_new_boot(&mut self, node: Option<&Node>) -> Result<(), Error> {
+        if self.progress().certificate.is_some() {
+            return Ok(());
+        }
+        let Some((node, boot)) = node.and_then(|node| Some((node, boot_of(node)?))) else { return Ok(()) };
+        let Some((lease_uid, intent)) = self.own_intent().await? else { return Ok(()) };
+        if intent.boot_id == boot {
+            return Ok(());
+        }
+        let ids = (node.uid().unwrap_or_default(), lease_uid);
+        let (target, observer) = (self.target.node.clone(), self.context.options.observer.clone());
+        let progress = self.progress();
+        let intended = progress.timeline.iter().rev().find(|entry| entry.stage == Stage::Intended);
+        let proof = status::boot_changed(&target, ids, &intent, &boot, intended.map(|entry| &entry.at));
+        let about = format!("{} ({}), boot {}, intent {}", proof.kind, proof.grade, proof.boot, proof.intent_uid);
+        let detail = format!("{about}: {}", proof.explanation);
+        status::happened(progress, Stage::Proven, &clock::wall(), &about, &detail);
+        progress.certificate = Some(status::certificate(&proof, &observer));
+        self.save().await
+    }
+
     /// Everything of ours, in the order in which it may go: first what drives pods away, last the intent.
     pub(super) async fn restore(&mut self) -> Result<(), Error> {
         self.remove_release_taints().await?;
@@ -100,13 +124,7 @@ impl<K: Remediation> Pass<K> {
     }
 
     async fn owns_intent(&self) -> Result<bool, Error> {
-        let found =
-            lease::api(&self.context.client, &self.context.options.namespace).get_opt(&self.target.node).await?;
-        let owner = self.target.owner();
-        Ok(found
-            .and_then(|found| palisade_core::fencing::record::LeaseView::from_annotations(found.annotations()).ok())
-            .and_then(|view| view.intent)
-            .is_some_and(|intent| intent.owners.contains(&owner)))
+        Ok(self.own_intent().await?.is_some())
     }
 
     /// The node-wide taints of a release must not meet new pods: they go as soon as the node is back or ready, whoever

@@ -6,10 +6,12 @@ use palisade_api::progress::{FencingProgress, Progress, TimelineEntry};
 use palisade_api::reasons::{condition, phase, reason};
 use palisade_api::{GoDuration, Stage};
 use palisade_core::fencing::proof::{self, Proof};
+use palisade_core::fencing::record::{BootId, FenceIntent};
 use palisade_core::fencing::timing;
 use palisade_core::time::Mono;
 
 use super::kind::Status;
+use super::spent;
 use crate::clock;
 use crate::fence::FenceState;
 
@@ -133,6 +135,7 @@ pub fn take_over(status: &mut Status, fence: &FenceState, observer: &str) {
     for step in &fence.happened {
         happened(progress, step.stage, &step.at, &step.about, &step.detail);
     }
+    spent::fencing(progress, &fence.spans);
     let deadline = fence.deadline.map(clock::wall_at);
     let before = progress.fencing.take().and_then(|before| before.deadline);
     progress.fencing = Some(FencingProgress {
@@ -195,6 +198,41 @@ fn certifies(certificate: &FencingCertificate, proof: &Proof) -> bool {
         && certificate.proof == kind(proof.kind)
 }
 
+/// The proof behind a certificate of an earlier process, if it is one that forced something. Its times are this
+/// process's: they are only told, and nothing is decided by them any more.
+pub fn certified(certificate: &FencingCertificate, ids: (String, String), intent: &FenceIntent) -> Option<Proof> {
+    let kind = match certificate.proof {
+        ProofKind::BootChanged => return None,
+        ProofKind::AgentAcknowledged => proof::ProofKind::AgentAcknowledged,
+        ProofKind::LeaseExpired => proof::ProofKind::LeaseExpired,
+        ProofKind::PoweredOff => proof::ProofKind::PoweredOff,
+        ProofKind::MachineGone => proof::ProofKind::MachineGone,
+        ProofKind::HumanConfirmed => proof::ProofKind::HumanConfirmed,
+    };
+    let now = clock::now();
+    Some(Proof {
+        kind,
+        grade: match certificate.grade {
+            Grade::Certain => proof::Grade::Certain,
+            Grade::Assumed => proof::Grade::Assumed,
+        },
+        node: certificate.node.clone(),
+        boot: intent.boot_id.clone(),
+        new_boot: None,
+        node_uid: ids.0,
+        lease_uid: ids.1,
+        intent_uid: intent.uid.clone(),
+        terms: intent.terms.clone(),
+        counted_from: now,
+        intended: now,
+        deadline: None,
+        proven: now,
+        jurors: vec![],
+        quorum: 0,
+        explanation: certificate.explanation.clone().unwrap_or_default(),
+    })
+}
+
 /// The certificate of a proof.
 pub fn certificate(proof: &Proof, observer: &str) -> FencingCertificate {
     let bound = proof.terms.time_to_live() + proof.terms.reset_bound();
@@ -230,6 +268,41 @@ pub fn certificate(proof: &Proof, observer: &str) -> FencingCertificate {
     }
 }
 
+/// The proof that another boot runs now, from the intent that named the old one: what is left to say when the node came
+/// back while no session looked.
+pub fn boot_changed(
+    target: &str,
+    ids: (String, String),
+    intent: &FenceIntent,
+    new_boot: &BootId,
+    intended: Option<&Time>,
+) -> Proof {
+    let now = clock::now();
+    let ago = intended.map_or(0, |at| clock::wall().0.as_millisecond().saturating_sub(at.0.as_millisecond()));
+    let intended = now - std::time::Duration::from_millis(u64::try_from(ago).unwrap_or(0));
+    Proof {
+        kind: proof::ProofKind::BootChanged,
+        grade: proof::Grade::Certain,
+        node: target.to_owned(),
+        boot: intent.boot_id.clone(),
+        new_boot: Some(new_boot.clone()),
+        node_uid: ids.0,
+        lease_uid: ids.1,
+        intent_uid: intent.uid.clone(),
+        terms: intent.terms.clone(),
+        counted_from: intended,
+        intended,
+        deadline: None,
+        proven: now,
+        jurors: vec![],
+        quorum: 0,
+        explanation: format!(
+            "the Node named boot {} when the intent was written and names {new_boot} when the remediation ends; nothing is forced",
+            intent.boot_id
+        ),
+    }
+}
+
 fn at(instant: Mono) -> Time {
     let ago = clock::now().since(instant);
     let now = clock::wall().0;
@@ -257,7 +330,6 @@ mod tests {
     use super::*;
     use crate::fence::Happened;
     use crate::fence::testing::proof;
-    use palisade_core::fencing::record::BootId;
 
     fn fence() -> FenceState {
         FenceState {

@@ -1,16 +1,83 @@
 //! Which node a remediation is about.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Node;
-use kube::ResourceExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Client, ResourceExt};
 use palisade_api::keys;
 
 use super::kind::Remediation;
+use crate::error::{Error, within};
 
-/// The node's name: by annotation, else the name of the remediation. An annotation that is empty names no node.
+/// Reading a Machine takes no longer.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What a remediation names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// This node, whether it exists or not.
+    Node(String),
+    /// Something through which a node would have been found, and which does not exist.
+    Nothing(String),
+}
+
+/// The node's name without asking anybody: what was found when the remediation was taken up, else by annotation, else
+/// the name of the remediation. An annotation that is empty names no node.
 pub fn node_name<K: Remediation>(object: &K) -> String {
+    latched(object).unwrap_or_else(|| named_by_itself(object))
+}
+
+/// Once it holds the object, a remediation stays with its node, whatever is written into annotations or machines.
+fn latched<K: Remediation>(object: &K) -> Option<String> {
+    object.status().palisade.and_then(|progress| progress.node).filter(|node| object.held() && !node.is_empty())
+}
+
+fn named_by_itself<K: Remediation>(object: &K) -> String {
     match object.annotations().get(keys::remediation::NODE_NAME) {
         Some(name) => name.trim().to_owned(),
         None => object.name_any(),
+    }
+}
+
+/// The node that a remediation is about. One made by a machine's health check is about the node of the Machine that owns
+/// it; one made by a node's health check names its node, even if a Machine owns it too. Owners count by kind and API
+/// group: other projects have a kind Machine as well.
+pub async fn resolve<K: Remediation>(client: &Client, object: &K) -> Result<Named, Error> {
+    if let Some(node) = latched(object) {
+        return Ok(Named::Node(node));
+    }
+    let owners = object.owner_references();
+    let by_node_check =
+        owners.iter().any(|owner| owner.kind == "NodeHealthCheck" && group(owner) == keys::node_health_check::GROUP);
+    match owners.iter().find(|owner| is_machine(owner)).filter(|_| !by_node_check) {
+        None => Ok(Named::Node(named_by_itself(object))),
+        Some(machine) => {
+            let namespace = object.namespace().unwrap_or_default();
+            within(LIMIT, "reading the Machine", node_of(client, &namespace, machine)).await
+        }
+    }
+}
+
+fn group(owner: &OwnerReference) -> &str {
+    owner.api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+fn is_machine(owner: &OwnerReference) -> bool {
+    owner.kind == "Machine" && ["machine.openshift.io", "cluster.x-k8s.io"].contains(&group(owner))
+}
+
+async fn node_of(client: &Client, namespace: &str, owner: &OwnerReference) -> Result<Named, Error> {
+    let (group, version) = owner.api_version.split_once('/').unwrap_or_default();
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, "Machine"));
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
+    let Some(machine) = api.get_opt(&owner.name).await? else {
+        return Ok(Named::Nothing(format!("Machine {namespace}/{} does not exist", owner.name)));
+    };
+    match machine.data.pointer("/status/nodeRef/name").and_then(serde_json::Value::as_str) {
+        Some(node) => Ok(Named::Node(node.to_owned())),
+        None => Err(Error::Blocked(format!("Machine {namespace}/{} has no status.nodeRef yet", owner.name))),
     }
 }
 
@@ -23,6 +90,8 @@ pub fn is_excluded(node: &Node) -> bool {
 mod tests {
     use super::*;
     use palisade_api::SelfNodeRemediation;
+    use palisade_api::progress::Progress;
+    use palisade_api::self_node_remediation::SelfNodeRemediationStatus;
 
     #[test]
     fn the_annotation_wins_over_the_name() {
@@ -33,5 +102,26 @@ mod tests {
         assert_eq!(node_name(&remediation), "node-2");
         remediation.annotations_mut().insert(keys::remediation::NODE_NAME.into(), String::new());
         assert_eq!(node_name(&remediation), "");
+    }
+
+    #[test]
+    fn a_remediation_that_was_taken_up_stays_with_its_node() {
+        let mut remediation = SelfNodeRemediation::default();
+        remediation.metadata.name = Some("node-1".into());
+        let progress = Progress { node: Some("node-1".into()), ..Progress::default() };
+        remediation.status = Some(SelfNodeRemediationStatus { palisade: Some(progress), ..Default::default() });
+        remediation.annotations_mut().insert(keys::remediation::NODE_NAME.into(), "node-2".into());
+        assert_eq!(node_name(&remediation), "node-2", "nothing was touched yet");
+        remediation.finalizers_mut().push(SelfNodeRemediation::FINALIZER.into());
+        assert_eq!(node_name(&remediation), "node-1");
+    }
+
+    #[test]
+    fn a_machine_of_another_project_is_no_machine() {
+        let owner =
+            |api: &str| OwnerReference { api_version: api.into(), kind: "Machine".into(), ..Default::default() };
+        assert!(is_machine(&owner("machine.openshift.io/v1beta1")));
+        assert!(is_machine(&owner("cluster.x-k8s.io/v1beta2")));
+        assert!(!is_machine(&owner("vending.example.com/v1")) && !is_machine(&owner("v1")));
     }
 }

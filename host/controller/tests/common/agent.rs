@@ -1,8 +1,8 @@
 //! Agents that do as they are told: real certificates, real signatures, real RPC; no life of their own.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -33,12 +33,15 @@ pub struct Agents {
     sequence: u64,
     /// Whether jurors promise.
     pub willing: Arc<AtomicBool>,
+    /// Jurors that do not, however willing the others are.
+    pub refusing: Arc<Mutex<BTreeSet<String>>>,
     servers: JoinSet<()>,
 }
 
 struct Juror {
     node: String,
     willing: Arc<AtomicBool>,
+    refusing: Arc<Mutex<BTreeSet<String>>>,
 }
 
 #[tonic::async_trait]
@@ -47,7 +50,8 @@ impl AgentHandler for Juror {
         AskAnswer::Unknown { why: "scripted".into() }
     }
     async fn promise(&self, request: PromiseRequest) -> PromiseAnswer {
-        if self.willing.load(Ordering::SeqCst) && request.node != self.node {
+        let refuses = self.refusing.lock().unwrap().contains(&self.node);
+        if self.willing.load(Ordering::SeqCst) && !refuses && request.node != self.node {
             PromiseAnswer::Promised { last_no_api_age: None }
         } else {
             PromiseAnswer::Refused { why: "this process is too young".into() }
@@ -77,7 +81,11 @@ impl Agents {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             agents.addresses.insert(node.into(), listener.local_addr().unwrap().to_string());
             let (sender, credentials) = watch::channel(Some(Credentials::new(&identity, &trust).unwrap()));
-            let handler = Arc::new(Juror { node: node.into(), willing: agents.willing.clone() });
+            let handler = Arc::new(Juror {
+                node: node.into(),
+                willing: agents.willing.clone(),
+                refusing: agents.refusing.clone(),
+            });
             agents.servers.spawn(async move {
                 let _keep = sender;
                 serve(listener, credentials, handler, std::future::pending()).await.unwrap();

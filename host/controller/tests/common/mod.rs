@@ -32,12 +32,23 @@ pub struct World {
     pub store: ApiStore,
     pub client: Client,
     pub agents: Agents,
+    /// Whether its controllers roll out the agents.
+    rollout: Option<palisade_controller::rollout::Options>,
     controllers: Vec<JoinHandle<()>>,
 }
 
 impl World {
     /// A healthy cluster with a running controller and agents that have published their leases.
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// The same, with a controller that rolls out the agents, which nobody starts here.
+    pub async fn rolling_out() -> Self {
+        Self::start_with(Some(palisade_controller::rollout::Options { image: "registry.example/agent:1".into() })).await
+    }
+
+    async fn start_with(rollout: Option<palisade_controller::rollout::Options>) -> Self {
         // The owners of the pods are only names here.
         let store = ApiStore::new(Settings { collect_garbage: false, ..Settings::default() });
         for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds")).unwrap() {
@@ -49,7 +60,7 @@ impl World {
                 .unwrap();
         }
         let client = store.client();
-        let mut world = Self { agents: Agents::default(), store, client, controllers: vec![] };
+        let mut world = Self { agents: Agents::default(), store, client, rollout, controllers: vec![] };
         for node in ["n1", "n2", "n3", "n4"] {
             world.put_node(node, "b1", "True");
         }
@@ -63,6 +74,7 @@ impl World {
             remediators: guests(),
             module_cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules")),
             require: Grade::Assumed,
+            rollout: self.rollout.clone(),
             ..Options::default()
         };
         let client = self.client.clone();
@@ -109,6 +121,19 @@ impl World {
     pub async fn boot(&mut self, boot: &str) {
         self.agents.boot(&self.client, VICTIM, boot).await;
         self.patch_ready(VICTIM, "True", Some(boot)).await;
+    }
+
+    /// The same while no controller is there to answer the new boot's signing request: only the kubelet is heard.
+    pub async fn boot_unanswered(&mut self, boot: &str) {
+        self.patch_ready(VICTIM, "True", Some(boot)).await;
+    }
+
+    /// Somebody else's finalizer, so that a deleted object can still be looked at.
+    pub async fn hold(&self, name: &str, finalizer: &str) {
+        let mut finalizers = self.remediation(name).await.finalizers().to_vec();
+        finalizers.push(finalizer.to_owned());
+        let patch = json!({ "metadata": { "finalizers": finalizers } });
+        self.remediations().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     }
 
     pub async fn patch_ready(&self, name: &str, ready: &str, boot: Option<&str>) {
@@ -218,6 +243,17 @@ impl World {
                 self.pods().delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await.unwrap();
             }
         }
+    }
+
+    /// What the garbage collection of pods does for a node that carries the out-of-service taint.
+    pub async fn take(&self, name: &str) {
+        self.pods().delete(name, &DeleteParams::default().grace_period(0)).await.unwrap();
+    }
+
+    pub async fn label(&self, node: &str, key: &str, value: &str) {
+        let patch = json!({ "metadata": { "labels": { key: value } } });
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        nodes.patch(node, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     }
 
     pub async fn has_pod(&self, name: &str) -> bool {

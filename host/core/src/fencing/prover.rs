@@ -10,6 +10,7 @@ mod life;
 mod promises;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use promises::{Promises, jury, quorum};
 
 use super::proof::{Grade, Proof};
 use super::record::{BootId, FenceIntent};
+use crate::hashing::hash_with_sequence;
 use crate::time::Mono;
 
 /// Pause before something that failed is tried again, and between consistent reads while nothing happens.
@@ -34,7 +36,7 @@ pub const SUSPICION: Duration = Duration::from_secs(15);
 const SUSPICION_TEXT: &str = "the node to name its boot: its kubelet renewed its lease after the end of the old boot";
 
 /// One attempt to prove the end of the boot that runs on one node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Prover {
     settings: Settings,
     /// A boot whose end this remediation has proven before, and whose successor is to be fenced.
@@ -47,7 +49,7 @@ pub struct Prover {
     refusal: Option<Refusal>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Stage {
     /// Step 1 is to be done, not before `due`.
     Unmarked,
@@ -59,6 +61,8 @@ enum Stage {
     Writing(Box<Fencing>),
     /// Steps 4 and 5.
     Fencing(Box<Fencing>),
+    /// Done by an earlier process; waiting for the read that is the baseline.
+    Watching(Box<Proof>),
     /// Done; watching for contradictions.
     Proven { proof: Box<Proof>, fencing: Box<Fencing> },
     /// A sign of the boot after its proof. For good.
@@ -66,7 +70,7 @@ enum Stage {
 }
 
 /// What is known about one stored intent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Fencing {
     intent: FenceIntent,
     lease_uid: String,
@@ -90,7 +94,7 @@ struct Fencing {
 
 /// An acknowledgement of the intent. The device that ends the boot is the one its record names, or the intent's, should
 /// the agent have opened another one in between: the longer bound and the weaker grade of the two count.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Acknowledged {
     first_seen: Mono,
     reset: Duration,
@@ -104,6 +108,8 @@ struct Baseline {
     status: Option<String>,
     lease: Option<String>,
 }
+
+hash_with_sequence!(Baseline { sequence; status, lease });
 
 impl Prover {
     /// Starts at step 1.
@@ -202,7 +208,7 @@ impl Prover {
             Stage::Writing(_) => "the fence intent to be stored in the agent lease".to_owned(),
             Stage::Fencing(fencing) => self.fencing_waits_for(fencing),
             Stage::Proven { fencing, .. } if fencing.suspect.is_some() => SUSPICION_TEXT.to_owned(),
-            Stage::Proven { proof, .. } => format!("nothing: {}", proof.explanation),
+            Stage::Proven { proof, .. } | Stage::Watching(proof) => format!("nothing: {}", proof.explanation),
             Stage::Contradicted { what, .. } => {
                 format!("a person: {what}; nothing more is released for this boot")
             }
@@ -238,7 +244,7 @@ impl Prover {
                 self.due = now + RETRY;
                 vec![]
             }
-            Stage::Reading | Stage::Proven { .. } | Stage::Contradicted { .. } => {
+            Stage::Reading | Stage::Watching(_) | Stage::Proven { .. } | Stage::Contradicted { .. } => {
                 self.due = now + RETRY;
                 vec![Effect::Read]
             }
@@ -284,6 +290,7 @@ impl Prover {
             Stage::Reading if self.marked.is_none_or(|marked| snapshot.begun < marked) => vec![],
             Stage::Reading => self.intend(snapshot, now),
             Stage::Fencing(_) => self.conclude(snapshot, now),
+            Stage::Watching(_) => self.begin_watching(snapshot, now),
             Stage::Proven { .. } => self.look_for_contradiction(snapshot, now),
             Stage::Contradicted { .. } => self.look_for_new_boot(snapshot, now),
         }

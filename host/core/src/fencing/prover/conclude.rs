@@ -11,6 +11,9 @@ use crate::fencing::record::{BootId, FenceIntent, Terms};
 use crate::fencing::timing;
 use crate::time::Mono;
 
+/// A kubelet that runs renews its lease this often (10 s unless configured otherwise), and a little later.
+const HEARTBEAT: Duration = Duration::from_secs(12);
+
 /// A proof that may be made now or later.
 struct Candidate {
     kind: ProofKind,
@@ -114,11 +117,10 @@ impl Prover {
             });
         }
         if Self::lease_expires(fencing).is_ok() {
-            let deadline = self.deadline_of(fencing);
             candidates.push(Candidate {
                 kind: ProofKind::LeaseExpired,
                 grade: grade_of(terms),
-                ready: deadline,
+                ready: self.deadline_of(fencing).max(quiet_from(fencing, snapshot)),
                 new_boot: None,
                 explanation: format!(
                     "the right to live ran out: {} after the last version of the agent lease was first seen, and with {} nobody can have extended it; {} ended the boot",
@@ -336,6 +338,12 @@ fn carrying<'a>(fencing: &Fencing, snapshot: &'a Snapshot) -> Result<&'a LeaseRe
     Ok(lease)
 }
 
+/// The intent that a proof rests on, if the lease is the same object and still carries it.
+pub(super) fn carrying_intent<'a>(proof: &Proof, lease: &'a LeaseRead) -> Option<&'a FenceIntent> {
+    let intent = lease.intent.as_ref().filter(|_| lease.uid == proof.lease_uid)?;
+    (intent.uid == proof.intent_uid && intent.boot_id == proof.boot).then_some(intent)
+}
+
 fn note_acknowledgement(fencing: &mut Fencing, lease: &LeaseRead) {
     let Some(record) = lease.record.as_ref().filter(|record| {
         record.boot_id == fencing.intent.boot_id && record.acknowledged.as_ref() == Some(&fencing.intent.uid)
@@ -350,6 +358,18 @@ fn note_acknowledgement(fencing: &mut Fencing, lease: &LeaseRead) {
     });
     acknowledged.reset = acknowledged.reset.max(named.reset_bound());
     acknowledged.grade = acknowledged.grade.min(grade_of(&named));
+}
+
+/// From when the kubelet of the boot counts as silent. One that was heard just before `D` would be heard again within a
+/// heartbeat if nothing had ended it, as with a watchdog that does not keep its word: better to hear it before the
+/// release than after it.
+fn quiet_from(fencing: &Fencing, snapshot: &Snapshot) -> Mono {
+    let node = snapshot.node.as_ref().filter(|node| node.boot.as_ref() == Some(&fencing.intent.boot_id));
+    let heard = node.and_then(|node| node.heartbeat.as_ref()).and_then(|heartbeat| {
+        [&heartbeat.status, &heartbeat.lease].into_iter().flatten().map(|beat| beat.first_seen).max()
+    });
+    let silence = HEARTBEAT.min(fencing.intent.terms.time_to_live());
+    heard.map_or(Mono::default(), |heard| heard + silence)
 }
 
 /// `D` itself.

@@ -4,3 +4,4 @@ mod around;
 mod bench;
 mod protocol;
 mod random;
+mod watching;
