@@ -4,14 +4,20 @@ use std::fmt::Debug;
 
 use palisade_api::NodeHealthCheck;
 use palisade_api::node_health_check::NodeHealthCheckStatus;
-use palisade_core::health::{Action, Plan};
+use palisade_core::health::{Action, Judgement, Plan};
 
 /// Is told what happens, at once and in order; must not block. Every method does nothing unless it is implemented.
 pub trait Observe: Debug + Send + Sync {
     /// A pass came to its end: the policy as it was before, with its former status; the status as it is now; and the
-    /// plan that describes it. Also told when nothing changed, so gauges may be set from it.
-    fn passed(&self, before: &NodeHealthCheck, after: &NodeHealthCheckStatus, plan: &Plan) {
-        let _ = (before, after, plan);
+    /// plan that describes it, with the verdicts it was made from. Also told when nothing changed, so gauges may be set
+    /// from it.
+    fn passed(&self, before: &NodeHealthCheck, after: &NodeHealthCheckStatus, plan: &Plan, judgement: &Judgement) {
+        let _ = (before, after, plan, judgement);
+    }
+
+    /// Nodes may have gone; the question is whether the node of this name exists.
+    fn nodes(&self, exist: &dyn Fn(&str) -> bool) {
+        let _ = exist;
     }
 
     /// An action was applied. [`Action::FlagOld`] is applied once per remediation that runs for 48 hours.

@@ -111,7 +111,10 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
         world.written.put(policy, written);
         world.reporter.weather(guarded, &report).await;
     }
-    world.observers.iter().for_each(|observer| observer.passed(policy, &wanted, &report));
+    for observer in &world.observers {
+        observer.passed(policy, &wanted, &report, &scene.judgement);
+        observer.nodes(&|name| world.nodes.get(name).is_some());
+    }
     if !failures.is_empty() {
         let message = failures.join("; ");
         world.reporter.failing(guarded, &message).await;

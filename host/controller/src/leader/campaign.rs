@@ -136,10 +136,8 @@ impl Candidate {
     }
 
     async fn create(&mut self) -> Instant {
-        let mut lease = Lease {
-            metadata: ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() },
-            spec: None,
-        };
+        let mut lease =
+            Lease { metadata: ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() }, spec: None };
         lease.spec = Some(self.spec(None));
         let sent = Instant::now();
         let made = timeout(LIMIT, self.api.create(&PostParams::default(), &lease)).await;
