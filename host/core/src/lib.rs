@@ -4,5 +4,6 @@
 //! time, and returns what to do and why.
 
 pub mod fencing;
+pub mod hashing;
 pub mod health;
 pub mod time;

@@ -22,6 +22,7 @@ mod tests;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 pub use life::Published;
@@ -36,6 +37,7 @@ use self::guard::{Stopping, WatchdogState};
 use self::life::{Life, ResetTimes};
 use self::renew::{Direct, KnownLease};
 use super::record::{AgentRecord, Claims, Terms, Watchdog};
+use crate::hashing;
 use crate::time::{Mono, millis};
 
 /// Requests remembered for late answers.
@@ -44,7 +46,7 @@ const REMEMBERED_REQUESTS: usize = 64;
 const LOCAL_RETRY: Duration = Duration::from_secs(1);
 
 /// The state machine of one agent process.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Agent {
     me: Me,
     settings: Settings,
@@ -54,7 +56,7 @@ pub struct Agent {
     /// Where every node was reached last; outlives the roster, because a jury does.
     addresses: BTreeMap<String, Peer>,
     life: Life,
-    sequence: u64,
+    sequence: Sequence,
     /// The host file, or the lease, told which sequence numbers this boot used.
     sequence_known: bool,
     lease: KnownLease,
@@ -81,8 +83,18 @@ pub struct Agent {
     effects: Vec<Effect>,
 }
 
+/// A sequence number of this boot's records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sequence(u64);
+
+impl Hash for Sequence {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hashing::tagged(state, hashing::SEQUENCE, self.0);
+    }
+}
+
 /// One request under way, or remembered for a late answer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Request {
     kind: Kind,
     /// When it was first sent; `None` until the host file that describes it is stored.
@@ -93,7 +105,7 @@ struct Request {
     no_api: BTreeSet<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     Read,
     Write,
@@ -101,7 +113,7 @@ enum Kind {
 }
 
 /// What waits for a write of the host file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Then {
     Nothing,
     Send(RequestId),
@@ -122,13 +134,13 @@ impl Agent {
             roster: Vec::new(),
             addresses: BTreeMap::new(),
             life: Life::inherited(now, None, None, Vec::new(), resets),
-            sequence: 0,
+            sequence: Sequence(0),
             sequence_known: false,
             lease: KnownLease::Unknown,
             requests: BTreeMap::new(),
-            next_request: 1,
+            next_request: RequestId(1),
             file_writes: BTreeMap::new(),
-            next_write: 1,
+            next_write: WriteId(1),
             direct: Direct::new(now),
             asking: Asking::default(),
             watchdog: WatchdogState::Closed,
@@ -143,7 +155,7 @@ impl Agent {
             effects: Vec::new(),
         };
         if let Some(file) = file {
-            agent.sequence = file.sequence;
+            agent.sequence = Sequence(file.sequence);
             agent.sequence_known = true;
             agent.contacted = file.confirmed.is_some();
             agent.device = file.device;
@@ -262,14 +274,14 @@ impl Agent {
 
     /// The next record, entered into the life as "may be in force".
     fn next_record(&mut self, now: Mono) -> AgentRecord {
-        self.sequence += 1;
+        self.sequence.0 += 1;
         self.sequence_known = true;
         let terms = self.desired_terms(now);
-        self.life.sending(now, self.sequence, &terms);
+        self.life.sending(now, self.sequence.0, &terms);
         AgentRecord {
             node: self.me.node.clone(),
             boot_id: self.me.boot_id.clone(),
-            sequence: self.sequence,
+            sequence: self.sequence.0,
             address: self.me.address.clone(),
             terms,
             generation: self.settings.generation,
@@ -280,7 +292,7 @@ impl Agent {
 
     fn remember(&mut self, kind: Kind, record: Option<AgentRecord>, peers: Vec<Peer>) -> RequestId {
         let id = self.next_request;
-        self.next_request += 1;
+        self.next_request.0 += 1;
         let request = Request { kind, sent: None, record, peers, answered: BTreeSet::new(), no_api: BTreeSet::new() };
         self.requests.insert(id, request);
         while self.requests.len() > REMEMBERED_REQUESTS {
@@ -291,13 +303,13 @@ impl Agent {
 
     fn store(&mut self, then: Then) {
         let write = self.next_write;
-        self.next_write += 1;
+        self.next_write.0 += 1;
         self.file_writes.insert(write, then);
         let jurors = self.life.jurors();
         let peers = self.addresses.values().filter(|peer| jurors.contains(&peer.node)).cloned().collect();
         let file = HostFile {
             boot_id: self.me.boot_id.clone(),
-            sequence: self.sequence,
+            sequence: self.sequence.0,
             until: self.life.until(),
             confirmed: self.life.confirmed().cloned(),
             sent: self.life.sent().to_vec(),

@@ -16,7 +16,7 @@ use crate::time::Mono;
 const FORGET_NO_API: Duration = Duration::from_hours(24);
 
 /// What a peer says to a node that asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PeerAnswer {
     /// The record of this request is stored, over an object of the same boot without an intent for it.
     Relayed,
@@ -38,7 +38,7 @@ pub enum PeerAnswer {
 
 /// How long the asking node may live, by what it sent since its last confirmed lease. Never the juror's own values: a
 /// juror with a small `T` would forget a `NoApi` that a node with a large one still lives on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AskerBounds {
     /// Largest `T`.
     pub largest_time_to_live: Duration,
@@ -49,7 +49,7 @@ pub struct AskerBounds {
 }
 
 /// What the lease as just read allows a relaying peer to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Relay {
     /// Store the record by compare-and-swap on the version read.
     Store,
@@ -65,7 +65,7 @@ pub enum Relay {
 }
 
 /// How the attempt to relay ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Attempt {
     /// The record is in the lease.
     Stored,
@@ -110,7 +110,7 @@ pub fn judge_relay(record: &AgentRecord, lease: Option<&LeaseView>) -> Relay {
 }
 
 /// Own timing of the juror's agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JurorTiming {
     /// Its own `T`.
     pub time_to_live: Duration,
@@ -137,7 +137,7 @@ pub enum PromiseRefused {
 type Subject = (String, BootId);
 
 /// Memory of one juror process. Lost with the process: hence "too young".
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Juror {
     started: Mono,
     renewed: Option<Mono>,

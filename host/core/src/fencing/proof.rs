@@ -58,7 +58,7 @@ impl fmt::Display for ProofKind {
 }
 
 /// A juror that promised to answer "intent exists" from now on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PromisedBy {
     /// Its node.
     pub node: String,
@@ -67,7 +67,7 @@ pub struct PromisedBy {
 }
 
 /// A proof as the host makes it: for one boot, and, where the agent lease took part, one intent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Proof {
     /// Which evidence.
     pub kind: ProofKind,

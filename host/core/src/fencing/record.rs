@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::timing;
+use crate::hashing::hash_with_sequence;
 
 /// Annotation with the agent's [`AgentRecord`], exactly the bytes that were signed.
 pub const RECORD: &str = "palisade.dev/agent";
@@ -126,7 +127,7 @@ impl Terms {
 }
 
 /// The signed content of a node's lease.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentRecord {
     /// Node name.
@@ -147,8 +148,10 @@ pub struct AgentRecord {
     pub disarmed: bool,
 }
 
+hash_with_sequence!(AgentRecord { sequence; node, boot_id, address, terms, generation, acknowledged, disarmed });
+
 /// The controller's decision that a boot has to end.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FenceIntent {
     /// Fresh for every compare-and-swap, never derived from the remediation.
@@ -163,8 +166,10 @@ pub struct FenceIntent {
     pub owners: Vec<String>,
 }
 
+hash_with_sequence!(FenceIntent { based_on_sequence; uid, boot_id, terms, owners });
+
 /// What the annotations of a node's lease say.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct LeaseView {
     /// The agent's record.
     pub record: Option<AgentRecord>,

@@ -13,12 +13,12 @@ const VERSIONS: usize = 16;
 
 /// First sights, on the clock of this process. Nothing here survives a restart, on purpose: a new leader starts from
 /// its own first sight.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Sightings {
     leases: BTreeMap<String, Lease>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 struct Lease {
     uid: String,
     versions: VecDeque<(String, Mono)>,

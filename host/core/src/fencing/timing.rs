@@ -9,7 +9,7 @@ pub const CLOCK_RATE_DENOMINATOR: u32 = 100;
 pub const SCHEDULING_MARGIN: Duration = Duration::from_millis(500);
 
 /// Inputs of the time to live, under the names of the `SelfNodeRemediationConfig` fields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tuning {
     /// Pause between API checks.
     pub api_check_interval: Duration,

@@ -10,7 +10,7 @@ use crate::fencing::record::JURY_LIMIT;
 use crate::time::Mono;
 
 /// The rounds.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Asking {
     pub(super) inflight: Option<RequestId>,
     deadline: Mono,
@@ -137,8 +137,12 @@ impl Agent {
             PeerAnswer::Unknown { why } => self.say(Level::Info, format!("{node} cannot tell: {why}")),
             PeerAnswer::IntentExists { .. } => {}
         }
-        if all_answered && self.asking.inflight == Some(id) {
-            self.round_over(now);
+        if all_answered {
+            // Nobody else can answer it.
+            self.requests.remove(&id);
+            if self.asking.inflight == Some(id) {
+                self.round_over(now);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::life::NEVER_RESETS;
-use super::types::{Effect, Fenced, Level, Peer};
+use super::types::{Effect, Fenced, Level, Peer, RequestId};
 use super::{Agent, Kind, Then};
 use crate::fencing::record::AgentRecord;
 use crate::time::{Mono, millis};
@@ -14,7 +14,7 @@ const ACK_RETRY: Duration = Duration::from_secs(1);
 const RESET_AGAIN: Duration = Duration::from_secs(5);
 
 /// This boot is ending.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Fence {
     pub(super) fenced: Fenced,
     /// The peer that told of the intent; it can carry the acknowledgement.
@@ -27,7 +27,7 @@ pub(super) struct Fence {
     next_acknowledgement: Mono,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Stage {
     Storing,
     Acknowledging,
@@ -181,7 +181,7 @@ impl Agent {
         self.effects.push(Effect::AskPeers { request: id, record, peers: vec![peer], bounds });
     }
 
-    fn sent_now(&mut self, id: u64, now: Mono) {
+    fn sent_now(&mut self, id: RequestId, now: Mono) {
         if let Some(request) = self.requests.get_mut(&id) {
             request.sent = Some(now);
         }
@@ -195,11 +195,11 @@ impl Agent {
         let mut terms = published.unwrap_or_else(|| self.desired_terms(now));
         terms.watchdog.clone_from(&self.device);
         terms.reset_steps_millis = self.reset_steps_millis(self.steps());
-        self.sequence += 1;
+        self.sequence.0 += 1;
         Some(AgentRecord {
             node: self.me.node.clone(),
             boot_id: self.me.boot_id.clone(),
-            sequence: self.sequence,
+            sequence: self.sequence.0,
             address: self.me.address.clone(),
             terms,
             generation: self.settings.generation,

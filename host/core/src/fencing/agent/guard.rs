@@ -13,7 +13,7 @@ use crate::time::Mono;
 const REOPEN: Duration = Duration::from_secs(30);
 
 /// The watchdog device as this process knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum WatchdogState {
     /// Not opened, or disarmed.
     Closed,
@@ -57,13 +57,13 @@ impl fmt::Display for WatchdogState {
 }
 
 /// A graceful stop under way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Stopping {
     until: Mono,
     phase: StopPhase,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum StopPhase {
     /// "Disarmed" is to be confirmed by compare-and-swap, with no intent: that is the fresh contact.
     Publishing,

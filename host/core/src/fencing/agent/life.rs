@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fencing::juror::AskerBounds;
 use crate::fencing::record::Terms;
+use crate::hashing::hash_with_sequence;
 use crate::time::Mono;
 
 /// Stands for "nothing here resets this boot": far beyond every wait, so that nobody can use it as a bound.
@@ -22,12 +23,14 @@ pub struct Published {
     pub terms: Terms,
 }
 
+hash_with_sequence!(Published { sequence; terms });
+
 /// `L` and everything that may be in force: the terms of the last confirmed lease, and all terms sent since, because
 /// any of those may have been stored although no answer came.
 ///
 /// The two halves of one rule live here: what shortens a life counts from before it is sent, what lengthens it only
 /// after the lease that publishes it is confirmed. Every question is answered for the worst of the terms in force.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Life {
     until: Option<Mono>,
     confirmed: Option<Published>,
@@ -36,7 +39,7 @@ pub struct Life {
 }
 
 /// How long a reset really takes on this machine now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct ResetTimes {
     /// `2 Wd` of the open device.
     pub watchdog: Option<Duration>,

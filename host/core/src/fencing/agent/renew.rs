@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::types::{Base, Effect, Lease, Level, RequestId, WriteResult};
-use super::{Agent, Kind, Then};
+use super::{Agent, Kind, Sequence, Then};
 use crate::time::Mono;
 
 /// Conflicts that are retried at once; after so many in a row the agent takes a breath.
@@ -14,14 +14,14 @@ const BREATH: Duration = Duration::from_millis(300);
 const SEQUENCE_JUMP: u64 = 1 << 20;
 
 /// What is known of the own Lease object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum KnownLease {
     /// Never read by this process.
     Unknown,
     /// It does not exist.
     Absent,
     /// Its latest known resource version, and the sequence number that this boot stored in it.
-    At { version: String, sequence: u64 },
+    At { version: String, sequence: Sequence },
 }
 
 impl KnownLease {
@@ -44,18 +44,18 @@ impl KnownLease {
         {
             return;
         }
-        *self = Self::At { version, sequence };
+        *self = Self::At { version, sequence: Sequence(sequence) };
     }
 
     /// Whether a record with this sequence number would go back. The same rule as for relays: a lease that goes back
     /// would publish terms that the agent no longer counts as in force.
     pub(super) fn holds_newer_than(&self, record: u64) -> bool {
-        matches!(self, Self::At { sequence, .. } if *sequence >= record)
+        matches!(self, Self::At { sequence, .. } if sequence.0 >= record)
     }
 }
 
 /// The direct attempts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Direct {
     pub(super) inflight: Option<RequestId>,
     deadline: Mono,
@@ -222,9 +222,9 @@ impl Agent {
             self.fenced_by_intent(now, uid, None);
         }
         let Some(record) = lease.view.record.filter(|record| record.boot_id == self.me.boot_id) else { return };
-        self.sequence = self.sequence.max(record.sequence);
+        self.sequence.0 = self.sequence.0.max(record.sequence);
         if !std::mem::replace(&mut self.sequence_known, true) {
-            self.sequence += SEQUENCE_JUMP;
+            self.sequence.0 += SEQUENCE_JUMP;
         }
         if let Some(uid) = record.acknowledged {
             // Only possible when the host file was lost: what this boot acknowledged stays true.

@@ -1,5 +1,6 @@
 //! What goes into the agent's state machine and what comes out.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,15 +9,31 @@ use super::life::Published;
 use crate::fencing::juror::{AskerBounds, PeerAnswer};
 use crate::fencing::record::{AgentRecord, BootId, LeaseView, Watchdog};
 use crate::fencing::timing::Tuning;
+use crate::hashing::{self, hash_with_sequence};
 use crate::time::Mono;
 
-/// Names a request, so that an answer counts only for the request it answers.
-pub type RequestId = u64;
+/// Names a request, so that an answer counts only for the request it answers. Later requests have greater names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
 /// Names one write of the host file.
-pub type WriteId = u64;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WriteId(pub u64);
+
+impl Hash for RequestId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hashing::tagged(state, hashing::REQUEST, self.0);
+    }
+}
+
+impl Hash for WriteId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hashing::tagged(state, hashing::WRITE, self.0);
+    }
+}
 
 /// Who this agent is, for the life of its process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Me {
     /// Node name.
     pub node: String,
@@ -27,7 +44,7 @@ pub struct Me {
 }
 
 /// Another agent, as its lease describes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Peer {
     /// Node name; what its certificate proves.
@@ -40,7 +57,7 @@ pub struct Peer {
 }
 
 /// Time limits of the steps from "fenced" to the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ResetSteps {
     /// Storing "fenced" in the host file.
     pub store: Duration,
@@ -89,7 +106,7 @@ impl ResetSteps {
 }
 
 /// Configuration of the agent. A change of any of it is published before it counts, where it lengthens a life.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// Intervals and time limits.
     pub tuning: Tuning,
@@ -106,7 +123,7 @@ pub struct Settings {
 }
 
 /// The agent's own Lease as stored in the API.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// Resource version, the base of the next compare-and-swap.
     pub version: String,
@@ -115,7 +132,7 @@ pub struct Lease {
 }
 
 /// What a compare-and-swap compares with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Base {
     /// The object does not exist: create it.
     Absent,
@@ -124,7 +141,7 @@ pub enum Base {
 }
 
 /// How a write to the API ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WriteResult {
     /// Stored; this is the object as the API returned it.
     Stored(Lease),
@@ -135,7 +152,7 @@ pub enum WriteResult {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Event {
     /// Time passed.
     Tick,
@@ -196,7 +213,7 @@ pub enum Event {
 }
 
 /// How loud a message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Level {
     /// Normal course.
     Info,
@@ -207,7 +224,7 @@ pub enum Level {
 }
 
 /// What has to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Read the own lease consistently.
     ReadLease {
@@ -292,8 +309,10 @@ pub struct HostFile {
     pub peers: Vec<Peer>,
 }
 
+hash_with_sequence!(HostFile { sequence; boot_id, until, confirmed, sent, fenced, device, peers });
+
 /// Why this boot is fenced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fenced {
     /// For people.

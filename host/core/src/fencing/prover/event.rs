@@ -9,7 +9,7 @@ use crate::fencing::record::{AgentRecord, BootId, FenceIntent};
 use crate::time::Mono;
 
 /// What does not change during one fencing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// The node.
     pub node: String,
@@ -22,7 +22,7 @@ pub struct Settings {
 }
 
 /// What happened.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Event {
     /// Time passed.
     Tick,
@@ -60,7 +60,7 @@ pub enum Event {
 }
 
 /// End of a compare-and-swap.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WriteOutcome {
     /// Stored.
     Stored,
@@ -74,7 +74,7 @@ pub enum WriteOutcome {
 }
 
 /// Evidence from outside the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Evidence {
     /// P4, P5 or P6.
     pub kind: ProofKind,
@@ -89,7 +89,7 @@ pub struct Evidence {
 }
 
 /// Node and lease, read consistently one after the other.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     /// When the reads began.
     pub begun: Mono,
@@ -102,7 +102,7 @@ pub struct Snapshot {
 }
 
 /// What matters of a Node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NodeRead {
     /// UID of the object.
     pub uid: String,
@@ -113,7 +113,7 @@ pub struct NodeRead {
 }
 
 /// A sign of life of the kubelet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Heartbeat {
     /// In the Node's status, beside the boot id: it belongs to that boot.
     pub status: Option<Beat>,
@@ -125,7 +125,7 @@ pub struct Heartbeat {
 }
 
 /// One heartbeat.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Beat {
     /// Differs from heartbeat to heartbeat.
     pub token: String,
@@ -134,7 +134,7 @@ pub struct Beat {
 }
 
 /// What matters of an agent lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LeaseRead {
     /// UID of the object.
     pub uid: String,
@@ -153,7 +153,7 @@ pub struct LeaseRead {
 }
 
 /// A compare-and-swap of the intent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WriteIntent {
     /// Precondition.
     pub lease_uid: String,
@@ -166,7 +166,7 @@ pub struct WriteIntent {
 }
 
 /// What to do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Step 1: own taint, graceful deletion of the first class.
     Mark,
@@ -200,7 +200,7 @@ pub enum Effect {
 }
 
 /// Something that cannot be done now, in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Refusal {
     /// What is refused.
     pub what: String,

@@ -9,7 +9,7 @@ use crate::fencing::timing::{self, CLOCK_RATE_DENOMINATOR};
 use crate::time::Mono;
 
 /// What a juror said.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum JurorAnswer {
     /// It promised; its last `NoApi` to this boot was so long ago.
     Promised {
@@ -28,7 +28,7 @@ pub enum JurorAnswer {
     },
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Given {
     asked: Mono,
     answered: Mono,
@@ -36,7 +36,7 @@ struct Given {
 }
 
 /// The answers so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Promises {
     given: BTreeMap<String, Given>,
     missing: BTreeMap<String, String>,

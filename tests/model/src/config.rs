@@ -1,0 +1,220 @@
+//! A configuration: which machines, which faults, how many of them, and for how long.
+//!
+//! All features at once do not finish; each configuration names the features it explores, and is explored completely
+//! within its horizon and its budget of faults.
+
+use std::time::Duration;
+
+use palisade_core::fencing::agent::{ResetSteps, Settings};
+use palisade_core::fencing::juror::JurorTiming;
+use palisade_core::fencing::timing::Tuning;
+
+/// How often each kind of fault may still happen. Part of the state: what is left is what may come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// A request is held back, to arrive at any later time or never.
+    pub hold: u8,
+    /// A request arrives, its answer is held back, to arrive at any later time or never.
+    pub late: u8,
+    /// A request arrives, and once more at any later time.
+    pub duplicate: u8,
+    /// The API of everybody changes (up, down, writes refused), or the path of one process is cut or healed.
+    pub api: u8,
+    /// The path of one process to the API is cut or healed.
+    pub cut: u8,
+    /// The agent of node 0 is killed, or started.
+    pub agent_crash: u8,
+    /// Agent and juror of another node are restarted.
+    pub juror_crash: u8,
+    /// A process is stopped (SIGSTOP) or continued.
+    pub pause: u8,
+    /// A controller is restarted: sightings and prover are gone.
+    pub controller_crash: u8,
+    /// A fencing begins, in any controller, at any time.
+    pub begin: u8,
+    /// A remediation lets go of its intent, its session stops.
+    pub let_go: u8,
+    /// The machine of node 0 fails and another boot follows.
+    pub boots: u8,
+    /// The Node object is made again under the same name.
+    pub recreate: u8,
+    /// The agent lease is deleted.
+    pub delete_lease: u8,
+    /// The configuration of node 0 changes: other `T`.
+    pub retime: u8,
+    /// The roster of node 0 changes: other jury.
+    pub rejury: u8,
+    /// A write of the host file fails.
+    pub disk: u8,
+    /// The clock of node 0 jumps (the machine lost time).
+    pub jump: u8,
+    /// A management device switches node 0 off and reads it back.
+    pub power: u8,
+}
+
+/// One configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Short name.
+    pub name: &'static str,
+    /// What it explores, for people.
+    pub about: &'static str,
+    /// Jurors, besides node 0.
+    pub jurors: usize,
+    /// Whether the other nodes run whole agents too.
+    pub fleet: bool,
+    /// Controllers.
+    pub controllers: usize,
+    /// The controllers work for one remediation, as an old and a new leader do.
+    pub one_owner: bool,
+    /// `Wd` in milliseconds, if there is a device.
+    pub watchdog: Option<u64>,
+    /// The software reset works. With a watchdog it never does: the worst case.
+    pub software: bool,
+    /// `minPeersForRemediation`.
+    pub min_peers: u32,
+    /// Ticks after the start of the exploration; 0: no end, because every history comes to states that are known.
+    pub horizon: u64,
+    /// Length of a tick in milliseconds.
+    pub tick: u64,
+    /// `apiCheckInterval` of node 0, in milliseconds; the others follow from it.
+    pub check: u64,
+    /// Other values that [`Budget::retime`] may set.
+    pub other_checks: &'static [u64],
+    /// Clock of node 0 runs slow by 1 part in so many (0: not).
+    pub slow: u64,
+    /// The first claim is part of the exploration.
+    pub from_scratch: bool,
+    /// Reads of a controller may take their time.
+    pub slow_reads: bool,
+    /// Nothing but the API as a whole may fail: then no node may end.
+    pub calm: bool,
+    /// Pods are part of it.
+    pub pods: bool,
+    /// The faults.
+    pub budget: Budget,
+}
+
+/// Time limits that fit ticks of one second: `T = check + 1 s + 3 s`.
+pub fn tuning(check: u64) -> Tuning {
+    Tuning {
+        api_check_interval: Duration::from_millis(check),
+        api_server_timeout: Duration::from_secs(1),
+        max_api_error_threshold: 1,
+        peer_dial_timeout: Duration::ZERO,
+        peer_request_timeout: Duration::from_secs(3),
+    }
+}
+
+impl Config {
+    /// Settings of an agent.
+    pub fn settings(&self, check: u64) -> Settings {
+        Settings {
+            tuning: tuning(check),
+            min_peers: self.min_peers,
+            generation: 1,
+            software_reboot: self.software || self.watchdog.is_none(),
+            watchdog: self.watchdog.is_some(),
+            steps: ResetSteps {
+                store: Duration::from_millis(200),
+                acknowledge: Duration::from_millis(300),
+                sysrq: Duration::from_millis(200),
+                reboot: Duration::from_millis(300),
+            },
+        }
+    }
+
+    /// Timing of the jurors.
+    pub fn juror_timing(&self) -> JurorTiming {
+        let tuning = tuning(self.check);
+        JurorTiming {
+            time_to_live: tuning.time_to_live(),
+            round: tuning.peer_dial_timeout + tuning.effective_peer_request_timeout(),
+        }
+    }
+}
+
+/// What every configuration starts from.
+const BASE: Config = Config {
+    name: "",
+    about: "",
+    jurors: 2,
+    fleet: false,
+    controllers: 1,
+    one_owner: true,
+    watchdog: Some(2_000),
+    software: false,
+    min_peers: 1,
+    horizon: 0,
+    tick: 1_000,
+    check: 1_000,
+    other_checks: &[],
+    slow: 0,
+    from_scratch: false,
+    slow_reads: false,
+    calm: false,
+    pods: false,
+    budget: Budget {
+        hold: 0,
+        late: 0,
+        duplicate: 0,
+        api: 0,
+        cut: 0,
+        agent_crash: 0,
+        juror_crash: 0,
+        pause: 0,
+        controller_crash: 0,
+        begin: 0,
+        let_go: 0,
+        boots: 0,
+        recreate: 0,
+        delete_lease: 0,
+        retime: 0,
+        rejury: 0,
+        disk: 0,
+        jump: 0,
+        power: 0,
+    },
+};
+
+/// Every configuration.
+pub fn all() -> Vec<Config> {
+    let none = BASE.budget;
+    vec![
+        Config {
+            name: "cut",
+            about: "one node, two jurors: node or everybody loses the API, messages are lost and late",
+            budget: Budget { begin: 1, cut: 2, hold: 1, late: 1, ..none },
+            ..BASE
+        },
+        Config {
+            name: "first-claim",
+            about: "from the first contact: the API fails, answers are lost, the agent is killed and started",
+            from_scratch: true,
+            jurors: 1,
+            budget: Budget { begin: 1, cut: 1, late: 1, hold: 1, agent_crash: 2, ..none },
+            ..BASE
+        },
+        Config {
+            name: "two-controllers",
+            about: "an old and a new leader: begin, pause, let go, restart",
+            jurors: 1,
+            controllers: 2,
+            budget: Budget { begin: 2, cut: 2, pause: 2, let_go: 1, controller_crash: 1, ..none },
+            ..BASE
+        },
+        Config {
+            name: "boots",
+            about: "the machine fails and boots again, with pods and marks",
+            jurors: 1,
+            pods: true,
+            budget: Budget { begin: 1, cut: 3, boots: 2, hold: 1, ..none },
+            ..BASE
+        },
+    ]
+}
+
+/// By name.
+pub fn named(name: &str) -> Option<Config> {
+    all().into_iter().find(|config| config.name == name)
+}

@@ -1,0 +1,93 @@
+//! Where the explorations start.
+
+use std::sync::Arc;
+
+use palisade_core::fencing::juror::Juror;
+use palisade_core::fencing::sightings::Sightings;
+use palisade_core::time::Mono;
+
+use crate::env::Env;
+use crate::step::Action;
+use crate::world::{Version, Api, Controller, Node, NodeObject, Pod, Service, World};
+
+/// Real time at which every exploration starts: the jurors are old by then.
+pub const ORIGIN: u64 = 1_000_000;
+
+impl Env {
+    /// A juror whose process starts now.
+    pub fn new_juror(&self, world: &mut World, index: usize) {
+        let now = self.mono(index, world.now);
+        let timing = self.config.juror_timing();
+        world.node(index).juror = Some(Juror::new(now, timing));
+    }
+
+    /// The first state: nothing published yet, or, where the first claim is not the subject, a node that claims.
+    pub fn start(&self) -> World {
+        let config = &self.config;
+        let node = |index: usize| Node {
+            boot: 1,
+            boots: 1,
+            published: true,
+            device: None,
+            resets_at: None,
+            process: None,
+            processes: 0,
+            juror: (index != 0).then(|| Juror::new(Mono(0), config.juror_timing())),
+            disk: None,
+            paused: false,
+            cut: false,
+            alone: false,
+            disk_full: false,
+            check: config.check,
+            roster: config.jurors,
+            kubelet_at: Mono(0),
+            renewed_at: Mono(0),
+            slow: if index == 0 { config.slow } else { 0 },
+        };
+        let pod = |first_class| Pod { first_class, marked: false, running: Some(1), version: 1, gone: false };
+        let controller = Controller {
+            sightings: Sightings::default(),
+            prover: None,
+            due: Mono(0),
+            paused: false,
+            cut: false,
+            asking: 0,
+            reading: None,
+            release: None,
+            kept: Vec::new(),
+            marked: false,
+        };
+        let agents = if config.fleet { config.jurors + 1 } else { 1 };
+        let lead = if config.from_scratch { 0 } else { 3 * config.tick };
+        let mut world = World {
+            now: ORIGIN - lead,
+            api: Arc::new(Api {
+                service: Service::Up,
+                leases: vec![None; config.jurors + 1],
+                node: NodeObject { uid: 1, boot: 1 },
+                pods: if config.pods { vec![pod(true), pod(false)] } else { vec![pod(true)] },
+                uids: 0,
+                version: Version(0),
+                doom: None,
+            }),
+            nodes: (0..=config.jurors).map(|index| Arc::new(node(index))).collect(),
+            controllers: vec![Arc::new(controller); config.controllers],
+            net: Vec::new(),
+            held: Vec::new(),
+            budget: config.budget,
+            foul: None,
+            released: None,
+        };
+        for index in 0..agents {
+            self.start_agent(&mut world, index);
+        }
+        let calm = std::mem::take(&mut world.budget);
+        self.settle(&mut world);
+        while world.now < ORIGIN {
+            // Nothing is refused while everything works.
+            world = self.after(&world, Action::Tick).unwrap_or(world);
+        }
+        world.budget = calm;
+        world
+    }
+}
