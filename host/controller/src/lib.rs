@@ -242,12 +242,14 @@ async fn work(
     tasks.spawn(async move {
         registry.leadership.whenever_leading(|| remediation::registry::run(registry.clone())).await;
     });
+    let notifier =
+        notify::Notifier::new(client.clone(), &context.options.namespace, notify::Pauses::default());
     let detector = health::Options {
         instance: context.options.observer.clone(),
         leadership: leadership.clone(),
         lease_namespace: std::env::var("LEASE_NAMESPACE").ok().filter(|namespace| !namespace.is_empty()),
-        observers: vec![context.metrics.clone()],
-        ..health::Options::default()
+        guards: vec![Arc::new(etcd::Guard::new(client.clone(), &context.options.namespace))],
+        observers: vec![context.metrics.clone(), Arc::new(notifier)],
     };
     let (leads, gauge) = (leadership.clone(), context.metrics.clone());
     tasks.spawn(async move {

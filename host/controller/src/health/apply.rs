@@ -65,7 +65,7 @@ impl Pass<'_> {
         let change = match action {
             Action::Create { node, step } => self.create(node, *step).await,
             Action::Delete { remediation, node, orphaned } => self.delete(remediation, node, *orphaned).await,
-            Action::GiveUp { remediation, tell, failed, .. } => self.give_up(remediation, *tell, *failed).await,
+            Action::GiveUp { remediation, node, tell, failed } => self.give_up(remediation, node, *tell, *failed).await,
             Action::StartHealthyDelay { remediation } => self.annotate(remediation, keys::HEALTHY_DELAY, now()).await,
             Action::ClearHealthyDelay { remediation } => {
                 self.annotate(remediation, keys::HEALTHY_DELAY, Value::Null).await
@@ -113,7 +113,7 @@ impl Pass<'_> {
             Err(error) => return Err(failure(&error)),
         }
         let why = if orphaned { "is not selected any more, or is another one by now" } else { "is healthy" };
-        self.tell(Weight::Normal, event::REMOVED, &format!("deleted {key}: node {node} {why}")).await;
+        self.tell(Weight::Normal, event::REMOVED, &format!("deleted {key}: node {node} {why}"), node).await;
         Ok(Change::Ending(key.clone()))
     }
 
@@ -134,12 +134,12 @@ impl Pass<'_> {
         Ok(!orphaned && evaluate(&node.conditions, unhealthy, Timestamp::now()) == Verdict::NotMatching)
     }
 
-    async fn give_up(&self, key: &ObjectKey, tell: bool, failed: bool) -> Result<Change, Failure> {
+    async fn give_up(&self, key: &ObjectKey, node: &str, tell: bool, failed: bool) -> Result<Change, Failure> {
         if tell {
             self.annotate(key, keys::TIMED_OUT, now()).await?;
         }
         let message = if failed { format!("{key} failed") } else { format!("{key} ran out of time") };
-        self.tell(Weight::Warning, if failed { event::FAILED } else { event::TIMED_OUT }, &message).await;
+        self.tell(Weight::Warning, if failed { event::FAILED } else { event::TIMED_OUT }, &message, node).await;
         Ok(Change::TimedOut(key.clone()))
     }
 
@@ -186,8 +186,8 @@ impl Pass<'_> {
         views::remediation(&object, &self.policy.name_any())
     }
 
-    async fn tell(&self, weight: Weight, reason: &str, message: &str) {
-        self.world.reporter.happened(self.guarded, weight, reason, message).await;
+    async fn tell(&self, weight: Weight, reason: &str, message: &str, node: &str) {
+        self.world.reporter.happened(self.guarded, weight, reason, message, Some(node)).await;
     }
 }
 

@@ -37,7 +37,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::leader::Leadership;
 
 pub use self::guard::ControlPlaneGuard;
-pub use self::observe::Observe;
+pub use self::observe::{News, Observe};
 
 use self::definitions::Definitions;
 use self::kinds::Kinds;
@@ -109,7 +109,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
         kinds: Kinds::new(client.clone(), policies.clone(), wake.clone()),
         definitions: Arc::clone(&definitions),
         leases: Arc::clone(&leases),
-        reporter: Reporter::new(client.clone(), options.instance),
+        reporter: Reporter::new(client.clone(), options.instance, options.observers.clone()),
         leadership: options.leadership,
         guards: options.guards,
         observers: options.observers,

@@ -6,6 +6,19 @@ use palisade_api::NodeHealthCheck;
 use palisade_api::node_health_check::NodeHealthCheckStatus;
 use palisade_core::health::{Action, Judgement, Plan};
 
+/// Something that happened.
+#[derive(Debug, Clone, Copy)]
+pub struct News<'a> {
+    /// Reason of the event, such as `RemediationCreated`.
+    pub reason: &'a str,
+    /// Whether somebody should look.
+    pub warning: bool,
+    /// The text.
+    pub message: &'a str,
+    /// The node, if it is about one.
+    pub node: Option<&'a str>,
+}
+
 /// Is told what happens, at once and in order; must not block. Every method does nothing unless it is implemented.
 pub trait Observe: Debug + Send + Sync {
     /// A pass came to its end: the policy as it was before, with its former status; the status as it is now; and the
@@ -23,6 +36,11 @@ pub trait Observe: Debug + Send + Sync {
     /// An action was applied. [`Action::FlagOld`] is applied once per remediation that runs for 48 hours.
     fn applied(&self, policy: &NodeHealthCheck, action: &Action) {
         let _ = (policy, action);
+    }
+
+    /// Something is said about a policy or one of its nodes, as in an Event of the API.
+    fn happened(&self, policy: &NodeHealthCheck, news: &News<'_>) {
+        let _ = (policy, news);
     }
 
     /// A policy does not exist any more.

@@ -1,7 +1,7 @@
 //! Events about policies.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
@@ -12,6 +12,7 @@ use palisade_api::keys::remediation::EVENT_PREFIX;
 use palisade_api::reasons::{event, reason};
 use palisade_core::health::{Judgement, Plan, Scope, StormChange};
 
+use super::observe::{News, Observe};
 use super::{Guarded, status};
 
 /// Name under which the events appear.
@@ -26,8 +27,8 @@ pub(super) enum Kind {
     Warning,
 }
 
-/// What is true of a policy now and was reported when it became true: `(kind, reason, message)` by what it is about.
-type Standing = BTreeMap<String, (Kind, &'static str, String)>;
+/// What is true of a policy now and was reported when it became true: `(kind, reason, message, node)` by what it is about.
+type Standing = BTreeMap<String, (Kind, &'static str, String, Option<String>)>;
 
 /// What stands for whether the policy is acted on.
 const PHASE: &str = "phase";
@@ -40,17 +41,22 @@ const FAILURE: &str = "failure";
 pub(super) struct Reporter {
     client: Client,
     instance: String,
+    observers: Vec<Arc<dyn Observe>>,
     standing: Mutex<HashMap<String, Standing>>,
 }
 
 impl Reporter {
-    pub fn new(client: Client, instance: String) -> Self {
+    pub fn new(client: Client, instance: String, observers: Vec<Arc<dyn Observe>>) -> Self {
         let instance = if instance.is_empty() { COMPONENT.to_owned() } else { instance };
-        Self { client, instance, standing: Mutex::default() }
+        Self { client, instance, observers, standing: Mutex::default() }
     }
 
     /// Something happened.
-    pub async fn happened(&self, policy: &Guarded, kind: Kind, reason: &str, message: &str) {
+    pub async fn happened(&self, policy: &Guarded, kind: Kind, reason: &str, message: &str, node: Option<&str>) {
+        if let Ok(policy) = &policy.0 {
+            let news = News { reason, warning: kind == Kind::Warning, message, node };
+            self.observers.iter().for_each(|observer| observer.happened(policy, &news));
+        }
         let now = Time(Timestamp::now());
         let about = ObjectReference { namespace: None, ..policy.object_ref(&()) };
         let name = about.name.clone().unwrap_or_default();
@@ -99,13 +105,13 @@ impl Reporter {
             };
             current.into_iter().filter(|(about, now)| is_news(about, now.1)).collect()
         };
-        for (about, (kind, reason, message)) in news {
+        for (about, (kind, reason, message, node)) in news {
             let reason = match kind {
                 _ if about != PHASE => reason,
                 Kind::Normal => event::ENABLED,
                 Kind::Warning => event::DISABLED,
             };
-            self.happened(policy, kind, reason, &message).await;
+            self.happened(policy, kind, reason, &message, node.as_deref()).await;
         }
     }
 
@@ -123,7 +129,7 @@ impl Reporter {
             Some(StormChange::Ended) => (Kind::Normal, event::STORM_ENDED, format!("the storm is over: {count}")),
             Some(StormChange::Resumed | StormChange::Forgotten) | None => return,
         };
-        self.happened(policy, kind, reason, &message).await;
+        self.happened(policy, kind, reason, &message, None).await;
     }
 
     /// Reports a failure, once as long as it stays the same.
@@ -131,11 +137,11 @@ impl Reporter {
         let name = policy.meta().name.clone().unwrap_or_default();
         let is_news = {
             let mut all = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = (Kind::Warning, event::FAILED, message.to_owned());
+            let now = (Kind::Warning, event::FAILED, message.to_owned(), None);
             all.entry(name).or_default().insert(FAILURE.to_owned(), now.clone()) != Some(now)
         };
         if is_news {
-            self.happened(policy, Kind::Warning, event::FAILED, message).await;
+            self.happened(policy, Kind::Warning, event::FAILED, message, None).await;
         }
     }
 
@@ -157,19 +163,22 @@ fn standing(plan: &Plan, judgement: &Judgement) -> Standing {
     for node in &plan.detected {
         if let Some(verdict) = judgement.verdicts.get(node) {
             let message = format!("node {node} is {verdict}");
-            standing.insert(format!("detected {node}"), (Kind::Normal, event::DETECTED_UNHEALTHY, message));
+            standing.insert(
+                format!("detected {node}"),
+                (Kind::Normal, event::DETECTED_UNHEALTHY, message, Some(node.clone())),
+            );
         }
     }
     let (kind, word, message) = match &plan.disabled {
         Some(hold) => (Kind::Warning, hold.reason, hold.message.clone()),
         None => (Kind::Normal, reason::ENABLED, "the policy is acted on".to_owned()),
     };
-    standing.insert(PHASE.to_owned(), (kind, word, message));
+    standing.insert(PHASE.to_owned(), (kind, word, message, None));
     for skip in &plan.skips {
         let Some((reason, warn)) = skip.reason.event() else { continue };
         let kind = if warn { Kind::Warning } else { Kind::Normal };
         let rule = skip.reason.rule();
-        let (about, message) = match skip.reason.scope() {
+        let (about, message, node) = match skip.reason.scope() {
             // What is about the policy as a whole is said once, not for every node.
             Scope::Policy => {
                 let about = format!("policy {rule}");
@@ -183,25 +192,27 @@ fn standing(plan: &Plan, judgement: &Judgement) -> Standing {
                 if more > 0 {
                     named.push_str(&format!(" and {more} more"));
                 }
-                (about, format!("{}; unhealthy: {named}", skip.reason))
+                (about, format!("{}; unhealthy: {named}", skip.reason), None)
             }
             Scope::Node => {
                 let node = &skip.node;
-                (format!("node {node} {rule}"), format!("node {node} is unhealthy but not remediated: {}", skip.reason))
+                let message = format!("node {node} is unhealthy but not remediated: {}", skip.reason);
+                (format!("node {node} {rule}"), message, Some(node.clone()))
             }
         };
-        standing.insert(about, (kind, reason, message));
+        standing.insert(about, (kind, reason, message, node));
     }
     for note in &plan.extras.notes {
         let kind = if note.warn { Kind::Warning } else { Kind::Normal };
-        standing.insert(note.about.clone(), (kind, note.reason, note.message.clone()));
+        standing.insert(note.about.clone(), (kind, note.reason, note.message.clone(), note.node.clone()));
     }
     for node in &plan.invalid_labels {
         let message = format!(
             "label {} of node {node} has no value and excludes nothing; set it to \"true\" or remove it",
             palisade_api::keys::remediation::EXCLUDE
         );
-        standing.insert(format!("label {node}"), (Kind::Warning, event::INVALID_NODE_LABEL, message));
+        standing
+            .insert(format!("label {node}"), (Kind::Warning, event::INVALID_NODE_LABEL, message, Some(node.clone())));
     }
     standing
 }

@@ -76,7 +76,7 @@ impl Pass<'_> {
             Err(error) => return Err(error),
         };
         let message = format!("created {} {} for node {}", step.kind, made.name_any(), node.name);
-        self.tell(Weight::Normal, event::CREATED, &message).await;
+        self.tell(Weight::Normal, event::CREATED, &message, &node.name).await;
         Ok(Change::Made(Box::new(self.view(kind, made))))
     }
 
