@@ -49,8 +49,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Added to every wait, because conditions have no finer stamps than seconds.
-const ROUNDING: Duration = Duration::from_secs(1);
+/// Added to every wait: a duration is over only when it is exceeded.
+const ROUNDING: Duration = Duration::from_millis(1);
 
 /// Looks at every unhealthy condition: one that has not lasted long enough does not hide another that has.
 pub fn evaluate(reported: &[NodeCondition], unhealthy: &[UnhealthyCondition], now: Timestamp) -> Verdict {

@@ -4,6 +4,8 @@ mod extensions;
 mod judging;
 mod planning;
 mod recovery;
+mod holding;
+mod leases;
 
 use std::time::Duration;
 
@@ -205,6 +207,12 @@ fn delete(remediation: &RemediationView, orphaned: bool) -> Action {
 
 fn skipped(plan: &Plan) -> Vec<(&str, &SkipReason)> {
     plan.skips.iter().map(|skip| (skip.node.as_str(), &skip.reason)).collect()
+}
+
+/// Just after so many seconds: a time is over when it is exceeded.
+#[allow(clippy::unnecessary_wraps, reason = "compared with optional durations")]
+fn just_after(seconds: u64) -> Option<Duration> {
+    Some(Duration::from_secs(seconds) + Duration::from_millis(1))
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "compared with optional durations")]

@@ -136,9 +136,9 @@ impl<'a> Planner<'a> {
         self.plan.skips.push(Skip { node: node.name.clone(), reason });
     }
 
-    /// Plans again a second later than `left`, because stamps have no finer grain.
+    /// Plans again just after `left`: a time is over only when it is exceeded.
     pub(super) fn again_in(&mut self, left: Duration) {
-        self.again_at_the_latest(left + Duration::from_secs(1));
+        self.again_at_the_latest(left + Duration::from_millis(1));
     }
 
     pub(super) fn again_at_the_latest(&mut self, after: Duration) {

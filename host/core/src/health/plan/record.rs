@@ -57,8 +57,12 @@ impl Planner<'_> {
         self.index.entry(node)
     }
 
-    /// Of a node that is gone, what is remembered.
+    /// Of a node that is gone, what is remembered; of one that was made anew, that of its predecessor as long as there is
+    /// something left of it, so that nothing of it is remembered of the new one.
     fn uid(&self, node: &str) -> Option<String> {
+        if let Some(orphan) = self.index.own(node).find(|remediation| self.index.is_orphan(remediation)) {
+            return orphan.node_uid.clone();
+        }
         match self.index.node(node) {
             Some(node) => (!node.uid.is_empty()).then(|| node.uid.clone()),
             None => self.entry(node)?.node_uid.clone(),

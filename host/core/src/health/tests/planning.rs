@@ -75,7 +75,7 @@ fn a_recovered_node_does_not_count_until_its_remediation_is_gone() {
 fn a_node_about_to_be_sick_is_neither_healthy_nor_remediated() {
     let plan = Scene::new(classic(), [ok("a"), node("b", "Unknown", 3), ok("c")]).plan();
     assert_eq!((plan.healthy, plan.actions.len(), plan.unhealthy.len()), (2, 0, 0));
-    assert_eq!(plan.again_in, seconds(8));
+    assert_eq!(plan.again_in, just_after(7));
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn the_ladder_is_climbed_by_order_time_and_failure() {
     // When the first runs, then its rest is waited for
     scene = scene.with(running("Foo", "b", 20));
     let plan = scene.pass();
-    assert_eq!((plan.actions.len(), plan.again_in), (0, seconds(41)));
+    assert_eq!((plan.actions.len(), plan.again_in), (0, just_after(40)));
     // When its time is over, then it is told and the second starts
     scene.remediations[0].created = ago(61);
     let give_up = |view: &RemediationView, tell, failed| Action::GiveUp {

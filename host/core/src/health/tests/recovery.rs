@@ -51,12 +51,12 @@ fn the_healthy_delay_is_noted_waited_for_and_then_over() {
     // When the node is healthy for the first time
     let plan = scene.pass();
     assert_eq!(plan.actions, [Action::StartHealthyDelay { remediation: key }]);
-    assert_eq!(plan.again_in, seconds(31));
+    assert_eq!(plan.again_in, just_after(30));
     assert_eq!(plan.unhealthy[0].healthy_delayed, Some(true));
     // When the delay runs
     scene.remediations[0].healthy_since = Some(ago(10));
     let plan = scene.pass();
-    assert_eq!((plan.actions.len(), plan.again_in), (0, seconds(21)));
+    assert_eq!((plan.actions.len(), plan.again_in), (0, just_after(20)));
     // When it is over
     scene.remediations[0].healthy_since = Some(ago(31));
     assert_eq!(scene.pass().actions, [delete(&scene.remediations[0], false)]);
