@@ -2,6 +2,7 @@
 //!
 //! The faults themselves are played by `palisade sandbox matrix`; both are started by `cargo xtask test`.
 
+mod agent_rights;
 mod bad_input;
 mod hostile;
 mod kubectl;
@@ -38,6 +39,9 @@ struct Arguments {
     /// The real control plane program.
     #[arg(long, value_name = "FILE")]
     controlplane: Option<PathBuf>,
+    /// Folder with `admission/agent-*.yaml`.
+    #[arg(long, value_name = "FOLDER", default_value = "deploy")]
+    deploy: PathBuf,
     /// Folder with the stock manifests, `medik8s/*/samples` in it.
     #[arg(long, value_name = "FOLDER", env = "PALISADE_FIXTURES", default_value = "../shared/fixtures")]
     fixtures: PathBuf,
@@ -79,6 +83,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     kubectl::invalid_health_checks_name_their_field(&mut suite).await;
     kubectl::samples_apply(&mut suite, &arguments.fixtures).await;
     suite.bring_installation().await?;
+    if arguments.backend == BackendKind::Real {
+        // The sandbox stores policies, and enforces none.
+        agent_rights::of_an_agent_end_at_its_node(&mut suite, &arguments.deploy).await;
+    }
     let scenario = Scenario::new(Fault::Isolate, "ResourceDeletion");
     let timeline = Timeline::new(Style::Silent);
     let mut running = suite.stand.prepare(scenario, &suite.stand.dir.join("lab"), timeline).await?;

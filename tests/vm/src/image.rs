@@ -64,9 +64,12 @@ impl Parts {
         archive.link("sbin/modprobe", "/bin/busybox")?;
         archive.directory(&format!("lib/modules/{version}"))?;
         archive.program("lib/modules/e1000.ko", &module("drivers/net/ethernet/intel/e1000/e1000.ko")?)?;
+        let core = module("drivers/watchdog/watchdog.ko")?;
         let mut load = vec!["e1000"];
         match device {
             Device::I6300esb => {
+                archive.program("lib/modules/watchdog.ko", &core)?;
+                load.push("watchdog");
                 archive.program("lib/modules/i6300esb.ko", &module("drivers/watchdog/i6300esb.ko")?)?;
                 load.push("i6300esb");
             }
@@ -76,7 +79,8 @@ impl Parts {
                     .program(&format!("lib/modules/{version}/softdog.ko"), &module("drivers/watchdog/softdog.ko")?)?;
             }
         }
-        archive.program(&format!("lib/modules/{version}/modules.dep"), b"softdog.ko:\n")?;
+        archive.program(&format!("lib/modules/{version}/watchdog.ko"), &core)?;
+        archive.program(&format!("lib/modules/{version}/modules.dep"), b"softdog.ko: watchdog.ko\nwatchdog.ko:\n")?;
         archive.program("modules.load", load.join(" ").as_bytes())?;
         archive.program("bin/palisade-agent", &stripped(&self.agent)?)?;
         for library in libraries(&self.agent)? {
