@@ -23,5 +23,6 @@ pub mod policy;
 pub mod remediation;
 pub mod report;
 pub mod run;
+pub mod self_node;
 pub mod value;
 pub mod world;

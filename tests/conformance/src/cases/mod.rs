@@ -34,6 +34,7 @@ pub fn all() -> Vec<Case> {
         storm::cases(),
         misc::cases(),
         openshift::cases(),
+        crate::self_node::cases(),
     ]
     .into_iter()
     .flatten()
