@@ -22,6 +22,8 @@ pub struct Budget {
     pub api: u8,
     /// The path of one process to the API is cut or healed.
     pub cut: u8,
+    /// The path from the controllers to a juror is cut or healed.
+    pub deaf: u8,
     /// The agent of node 0 is killed, or started.
     pub agent_crash: u8,
     /// Agent and juror of another node are restarted.
@@ -48,8 +50,23 @@ pub struct Budget {
     pub disk: u8,
     /// The clock of node 0 jumps (the machine lost time).
     pub jump: u8,
-    /// A management device switches node 0 off and reads it back.
-    pub power: u8,
+}
+
+impl Budget {
+    /// One more of each fault that is allowed at all.
+    fn more(mut self) -> Self {
+        let Self {
+            hold, late, duplicate, api, cut, deaf, agent_crash, juror_crash, pause, controller_crash, begin, let_go, boots,
+            recreate, delete_lease, retime, rejury, disk, jump,
+        } = &mut self;
+        for fault in [
+            hold, late, duplicate, api, cut, deaf, agent_crash, juror_crash, pause, controller_crash, begin, let_go, boots,
+            recreate, delete_lease, retime, rejury, disk, jump,
+        ] {
+            *fault += u8::from(*fault > 0);
+        }
+        self
+    }
 }
 
 /// One configuration.
@@ -85,10 +102,12 @@ pub struct Config {
     pub slow: u64,
     /// The first claim is part of the exploration.
     pub from_scratch: bool,
-    /// Reads of a controller may take their time.
-    pub slow_reads: bool,
     /// Nothing but the API as a whole may fail: then no node may end.
     pub calm: bool,
+    /// These jurors are out of the controllers' reach at the start.
+    pub deaf: &'static [usize],
+    /// At the start an old question of node 0 to a peer is still under way.
+    pub stale_ask: bool,
     /// Pods are part of it.
     pub pods: bool,
     /// The faults.
@@ -151,8 +170,9 @@ const BASE: Config = Config {
     other_checks: &[],
     slow: 0,
     from_scratch: false,
-    slow_reads: false,
     calm: false,
+    deaf: &[],
+    stale_ask: false,
     pods: false,
     budget: Budget {
         hold: 0,
@@ -160,6 +180,7 @@ const BASE: Config = Config {
         duplicate: 0,
         api: 0,
         cut: 0,
+        deaf: 0,
         agent_crash: 0,
         juror_crash: 0,
         pause: 0,
@@ -173,48 +194,63 @@ const BASE: Config = Config {
         rejury: 0,
         disk: 0,
         jump: 0,
-        power: 0,
     },
 };
 
 /// Every configuration.
-pub fn all() -> Vec<Config> {
+pub fn all(deep: bool) -> Vec<Config> {
     let none = BASE.budget;
-    vec![
-        Config {
-            name: "cut",
-            about: "one node, two jurors: node or everybody loses the API, messages are lost and late",
-            budget: Budget { begin: 1, cut: 2, hold: 1, late: 1, ..none },
-            ..BASE
-        },
-        Config {
-            name: "first-claim",
-            about: "from the first contact: the API fails, answers are lost, the agent is killed and started",
-            from_scratch: true,
-            jurors: 1,
-            budget: Budget { begin: 1, cut: 1, late: 1, hold: 1, agent_crash: 2, ..none },
-            ..BASE
-        },
-        Config {
-            name: "two-controllers",
-            about: "an old and a new leader: begin, pause, let go, restart",
-            jurors: 1,
-            controllers: 2,
-            budget: Budget { begin: 2, cut: 2, pause: 2, let_go: 1, controller_crash: 1, ..none },
-            ..BASE
-        },
-        Config {
-            name: "boots",
-            about: "the machine fails and boots again, with pods and marks",
-            jurors: 1,
-            pods: true,
-            budget: Budget { begin: 1, cut: 3, boots: 2, hold: 1, ..none },
-            ..BASE
-        },
-    ]
+    let one = Config { jurors: 1, ..BASE };
+    let named = |name, about, config: Config, budget| Config { name, about, budget, ..config };
+    let configs = vec![
+        named("cut", "node, jurors and controller lose and find the API one by one", BASE, Budget { begin: 1, cut: 2, ..none }),
+        named("late", "requests and answers are held back and repeated while the nodes lose the API", one.clone(), Budget { begin: 1, api: 1, late: 1, duplicate: 1, ..none }),
+        named("first-claim", "from the first contact: answers are lost, the agent is killed and started", Config { from_scratch: true, ..one.clone() }, Budget { begin: 1, late: 1, agent_crash: 1, ..none }),
+        named("jurors", "an outage is confirmed while promises are collected; jurors restart", BASE, Budget { begin: 1, api: 1, juror_crash: 1, ..none }),
+        named("far-apart", "three jurors, two of them out of the controllers' reach; one restarts, the nodes lose the API", Config { jurors: 3, deaf: &[2, 3], ..BASE }, Budget { begin: 1, api: 1, juror_crash: 1, deaf: 1, ..none }),
+        named("agent-restart", "the agent is killed and started; no watchdog, the software reset works", Config { watchdog: None, software: true, ..one.clone() }, Budget { begin: 1, cut: 1, agent_crash: 1, ..none }),
+        named("pause", "the agent is killed, stopped (SIGSTOP) and continued; a watchdog", one.clone(), Budget { begin: 1, cut: 1, agent_crash: 1, pause: 1, ..none }),
+        named("two-controllers", "an old and a new leader of one remediation; it lets go", Config { controllers: 2, ..one.clone() }, Budget { begin: 1, cut: 2, let_go: 1, ..none }),
+        named("two-remediations", "two remediations of two controllers share an intent; a controller restarts", Config { controllers: 2, one_owner: false, ..one.clone() }, Budget { begin: 2, cut: 1, let_go: 1, controller_crash: 1, ..none }),
+        named("boots", "the machine fails and boots again, with pods and marks; a message is held back", Config { pods: true, ..one.clone() }, Budget { begin: 1, cut: 1, boots: 2, hold: 1, ..none }),
+        named("paused-release", "a controller is stopped between its last read and the release; the machine boots again", Config { pods: true, ..one.clone() }, Budget { begin: 1, boots: 2, pause: 2, ..none }),
+        named("identity", "the Node is made again under the same name, the lease is deleted", one.clone(), Budget { begin: 1, cut: 1, recreate: 1, delete_lease: 1, ..none }),
+        named("retime", "another T is in flight; answers come late", Config { check: 5_000, other_checks: &[1_000, 5_000], ..one.clone() }, Budget { begin: 1, cut: 1, retime: 1, late: 1, ..none }),
+        named("rejury", "another jury is in flight while the nodes lose the API; the agent restarts", Config { jurors: 3, ..BASE }, Budget { begin: 1, api: 1, rejury: 1, late: 1, agent_crash: 1, ..none }),
+        named("relay", "an old question reaches a peer after newer contact; T changes", Config { stale_ask: true, other_checks: &[1_000, 5_000], ..one.clone() }, Budget { begin: 1, cut: 1, retime: 1, ..none }),
+        named("disk", "the host file cannot be written", one.clone(), Budget { begin: 1, cut: 1, disk: 1, agent_crash: 1, ..none }),
+        named("min-peers", "the live roster shrinks below minPeers while the lease claims", Config { min_peers: 2, ..BASE }, Budget { begin: 1, cut: 1, rejury: 1, ..none }),
+        named("calm", "nothing fails but the API as a whole, reads and writes or writes only; the machine loses time", Config { calm: true, ..BASE }, Budget { api: 2, jump: 1, ..none }),
+        named("skew", "the node's clock runs slow by one part in a hundred", Config { slow: 100, horizon: 40, ..one.clone() }, Budget { begin: 1, cut: 1, agent_crash: 1, ..none }),
+        named("zone-cut", "all nodes of a zone lose the API, the controller does not", BASE, Budget { begin: 1, api: 1, ..none }),
+        named("majority-cut", "a node and most of its jury lose the API", Config { jurors: 3, ..BASE }, Budget { begin: 1, cut: 3, ..none }),
+    ];
+    if !deep {
+        return configs;
+    }
+    let more = |config: Config| Config { budget: config.budget.more(), ..config };
+    configs.into_iter().map(more).collect()
+}
+
+/// All features at once. Does not finish; walked through at random.
+pub fn everything() -> Config {
+    let one = Budget { hold: 1, late: 1, duplicate: 1, api: 1, cut: 1, deaf: 1, agent_crash: 1, juror_crash: 1, ..BASE.budget };
+    let two = Budget { pause: 1, controller_crash: 1, begin: 1, let_go: 1, boots: 1, recreate: 1, ..one };
+    let budget = Budget { delete_lease: 1, retime: 1, rejury: 1, disk: 1, jump: 1, ..two }.more();
+    Config {
+        name: "everything",
+        about: "three jurors, two controllers, every fault",
+        jurors: 3,
+        controllers: 2,
+        one_owner: false,
+        pods: true,
+        other_checks: &[1_000, 5_000],
+        budget,
+        ..BASE
+    }
 }
 
 /// By name.
 pub fn named(name: &str) -> Option<Config> {
-    all().into_iter().find(|config| config.name == name)
+    all(false).into_iter().find(|config| config.name == name)
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use palisade_core::fencing::juror::Juror;
-use palisade_core::fencing::proof::{Grade, Proof};
+use palisade_core::fencing::proof::{Grade, Proof, ProofKind};
 use palisade_core::fencing::prover::{
     Effect, Event, Heartbeat, JurorAnswer, LeaseRead, NodeRead, Prover, Settings, Snapshot, WriteIntent, WriteOutcome,
 };
@@ -53,9 +53,13 @@ impl Env {
         let state = world.controller(controller);
         state.prover = Some(prover);
         state.release = None;
-        state.reading = None;
         state.kept.clear();
         self.prover(world, controller, Event::Tick);
+        if self.is(Mutant::TrustTheGuest) {
+            let boot = boot_id(world.api.node.boot);
+            let release = Release { kind: ProofKind::HumanConfirmed, intent_uid: String::new(), boot, checked: None };
+            world.controller(controller).release = Some(release);
+        }
     }
 
     /// The remediation lets go of its intent by compare-and-swap, and its session ends.
@@ -64,7 +68,6 @@ impl Env {
         let state = world.controller(controller);
         state.prover = None;
         state.release = None;
-        state.reading = None;
         let api = world.api();
         let Some(lease) = &mut api.leases[0] else { return };
         let Some(intent) = &mut lease.view.intent else { return };
@@ -97,18 +100,14 @@ impl Env {
         let cut = world.controllers[controller].cut;
         match effect {
             Effect::Wait { until } => world.controller(controller).due = until,
-            Effect::Mark if world.writable(cut) => {
+            Effect::Mark if world.controller_writes(cut) => {
                 if !self.is(Mutant::IntentBeforeMarks) {
                     mark(world);
                 }
                 queue.push_back(Event::Marked);
             }
             Effect::Mark => queue.push_back(Event::MarkFailed { why: String::new() }),
-            Effect::Read if !world.readable(cut) => queue.push_back(Event::ReadFailed { why: String::new() }),
-            Effect::Read if self.config.slow_reads => {
-                let snapshot = self.snapshot(world, controller);
-                world.controller(controller).reading = snapshot.map(Box::new);
-            }
+            Effect::Read if !world.controller_reads(cut) => queue.push_back(Event::ReadFailed { why: String::new() }),
             Effect::Read => {
                 if let Some(snapshot) = self.snapshot(world, controller) {
                     queue.push_back(Event::Read(Box::new(snapshot)));
@@ -126,6 +125,15 @@ impl Env {
                     return;
                 };
                 let bound = terms.terms.life_bound();
+                if self.is(Mutant::TimeAlone) {
+                    for juror in jurors {
+                        let answer = JurorAnswer::Promised { no_api_age: None };
+                        let (intent_uid, asked) = (intent_uid.clone(), Mono(now));
+                        queue.push_back(Event::PromiseAnswer { intent_uid, juror, asked, answer });
+                    }
+                    queue.push_back(Event::RoundEnded);
+                    return;
+                }
                 world.controller(controller).asking = jurors.len() as u8;
                 for juror in jurors {
                     world.send(Message::Promise {
@@ -144,7 +152,12 @@ impl Env {
     }
 
     fn proven(&self, world: &mut World, controller: usize, proof: &Proof) {
-        let forces = proof.kind.forces() || self.is(Mutant::ChangedBootForces);
+        let boot = boot_number(&proof.boot);
+        if world.nodes[0].boot == boot {
+            world.foul(Foul::FalseProof { node: 0, boot, proof: proof.kind });
+        }
+        let forces =
+            proof.kind.forces() || self.is(Mutant::ChangedBootForces) || self.is(Mutant::IntentBeforeMarks);
         world.controller(controller).release = forces.then(|| Release {
             kind: proof.kind,
             intent_uid: proof.intent_uid.clone(),
@@ -205,6 +218,16 @@ impl Env {
         if self.is(Mutant::AnyIntentUid) && fenced.is_some() {
             lease.intent.clone_from(&fenced);
         }
+        if self.is(Mutant::WatchCache)
+            && let Some(fenced) = &fenced
+        {
+            // As it was when the intent was stored.
+            lease.intent = Some(fenced.clone());
+            node.boot = Some(fenced.boot_id.clone());
+            if let Some(record) = &mut lease.record {
+                record.boot_id = fenced.boot_id.clone();
+            }
+        }
         if self.is(Mutant::SilenceOverLeaderChange) {
             lease.first_seen = Mono(0);
             lease.intent_first_seen = lease.intent_first_seen.map(|_| Mono(0));
@@ -228,7 +251,7 @@ impl Env {
 
     /// The compare-and-swap of the intent reaches the API.
     pub fn intend_arrives(&self, world: &mut World, controller: usize, write: &WriteIntent) -> WriteOutcome {
-        if !world.writable(world.controllers[controller].cut) {
+        if !world.controller_writes(world.controllers[controller].cut) {
             return WriteOutcome::Unknown { why: String::new() };
         }
         let now = world.now;
@@ -263,7 +286,7 @@ impl Env {
         bound: Duration,
     ) -> JurorAnswer {
         let now = self.mono(juror, world.now);
-        let gone = world.nodes[juror].paused || world.nodes[juror].boot == 0;
+        let gone = world.nodes[juror].paused || world.nodes[juror].deaf || world.nodes[juror].boot == 0;
         let bound = if self.is(Mutant::AbstainByOwnBounds) {
             self.config.juror_timing().time_to_live
         } else {
@@ -290,10 +313,28 @@ impl Env {
         let state = world.controller(controller);
         state.asking = state.asking.saturating_sub(1);
         let over = state.asking == 0;
-        let asked = if self.is(Mutant::PromisesFarApart) { Mono(world.now) } else { asked };
-        self.prover(world, controller, Event::PromiseAnswer { intent_uid, juror: name(juror), asked, answer });
+        if self.is(Mutant::PromisesFarApart) {
+            self.all_at_once(world, controller, juror, &intent_uid, answer);
+        } else {
+            self.prover(world, controller, Event::PromiseAnswer { intent_uid, juror: name(juror), asked, answer });
+        }
         if over {
             self.prover(world, controller, Event::RoundEnded);
+        }
+    }
+
+    /// The mutant of line 5: every promise ever given counts as given now.
+    fn all_at_once(&self, world: &mut World, controller: usize, juror: usize, intent_uid: &str, answer: JurorAnswer) {
+        let now = Mono(world.now);
+        if let JurorAnswer::Promised { .. } = answer {
+            world.controller(controller).kept.retain(|(name, _, _)| index(name) != juror);
+            world.controller(controller).kept.push((name(juror), answer, now));
+        }
+        for (juror, answer, at) in world.controllers[controller].kept.clone() {
+            let JurorAnswer::Promised { no_api_age } = answer else { continue };
+            let answer = JurorAnswer::Promised { no_api_age: no_api_age.map(|age| age + now.since(at)) };
+            let intent_uid = intent_uid.to_owned();
+            self.prover(world, controller, Event::PromiseAnswer { intent_uid, juror, asked: now, answer });
         }
     }
 
@@ -301,14 +342,16 @@ impl Env {
     pub fn check_release(&self, world: &mut World, controller: usize) {
         let now = world.now;
         let Some(release) = world.controllers[controller].release.clone() else { return };
-        let holds = self.is(Mutant::AnyIntentUid)
+        let blind = [Mutant::AnyIntentUid, Mutant::TrustTheGuest, Mutant::WatchCache].into_iter().any(|one| self.is(one));
+        let holds = blind
             || world.view(0).and_then(|view| view.intent.as_ref()).is_some_and(|intent| intent.uid == release.intent_uid);
         let other_boot = world.api.node.boot != 0 && boot_id(world.api.node.boot) != release.boot;
         let other_record = world
             .view(0)
             .and_then(|view| view.record.as_ref())
             .is_some_and(|record| record.boot_id != release.boot);
-        let changed = (other_boot || other_record) && !self.is(Mutant::ChangedBootForces);
+        let forced = [Mutant::ChangedBootForces, Mutant::IntentBeforeMarks, Mutant::WatchCache].into_iter().any(|one| self.is(one));
+        let changed = (other_boot || other_record) && !forced;
         let versions = world.api.pods.iter().map(|pod| pod.version).collect();
         let state = world.controller(controller);
         state.release = (holds && !changed).then(|| Release { checked: Some((Mono(now), versions)), ..release });
@@ -327,7 +370,9 @@ impl Env {
         let Some((_, versions)) = release.checked else { return };
         for (index, version) in versions.iter().enumerate() {
             let pod = world.api.pods[index].clone();
-            if pod.gone || (pod.version != *version && !self.is(Mutant::ReleaseWithoutVersion)) {
+            // The mutant of line 1 takes away only what was marked.
+            let kept = self.is(Mutant::IntentBeforeMarks) && release.kind == ProofKind::BootChanged && !pod.marked;
+            if kept || pod.gone || (pod.version != *version && !self.is(Mutant::ReleaseWithoutVersion)) {
                 continue;
             }
             let subject = &world.nodes[0];
@@ -345,7 +390,7 @@ impl Env {
         let Some(lease) = world.api.leases[0].clone() else { return };
         for controller in 0..world.controllers.len() {
             let state = &world.controllers[controller];
-            if state.paused || !world.readable(state.cut) {
+            if state.paused || !world.controller_reads(state.cut) {
                 continue;
             }
             let now = Mono(world.now);

@@ -60,7 +60,16 @@ impl World {
     }
 
     pub fn readable(&self, cut: bool) -> bool {
+        !cut && matches!(self.api.service, Service::Up | Service::WritesFail)
+    }
+
+    /// The same for controllers.
+    pub fn controller_reads(&self, cut: bool) -> bool {
         !cut && self.api.service != Service::Down
+    }
+
+    pub fn controller_writes(&self, cut: bool) -> bool {
+        !cut && matches!(self.api.service, Service::Up | Service::NodesCut)
     }
 
     pub fn writable(&self, cut: bool) -> bool {

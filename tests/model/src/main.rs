@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::print_stdout)]
 
 mod canon;
+mod check;
 mod config;
 mod control;
 mod env;
@@ -9,63 +10,76 @@ mod mutants;
 mod node;
 mod start;
 mod step;
+mod trace;
 mod world;
 
-use std::time::Instant;
+use std::process::ExitCode;
+use std::time::Duration;
 
-use stateright::{Checker, Model, Property};
+use clap::Parser;
 
-use crate::env::Env;
-use crate::step::Action;
-use crate::world::World;
-
-impl Model for Env {
-    type State = World;
-    type Action = Action;
-
-    fn init_states(&self) -> Vec<World> {
-        vec![self.start()]
-    }
-
-    fn actions(&self, state: &World, actions: &mut Vec<Action>) {
-        Env::actions(self, state, actions);
-    }
-
-    fn next_state(&self, state: &World, action: Action) -> Option<World> {
-        self.after(state, action)
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        vec![
-            Property::always("nothing foul", |_, world: &World| world.foul.is_none()),
-            Property::sometimes("something is released", |_, world: &World| world.released.is_some()),
-        ]
-    }
+#[derive(Parser)]
+#[command(name = "cargo xtask model", about = "Check the fencing protocol exhaustively", max_term_width = 120)]
+struct Options {
+    /// Only the configurations whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    config: Option<String>,
+    /// Remove one rule and show the counterexample.
+    #[arg(long, value_name = "NAME")]
+    mutant: Option<String>,
+    /// The configurations with all rules, then every mutant.
+    #[arg(long)]
+    all: bool,
+    /// One more fault of each kind: hours instead of minutes.
+    #[arg(long)]
+    deep: bool,
+    /// Steps of a random walk through everything at once.
+    #[arg(long, default_value_t = 0)]
+    walk: u64,
+    /// Start of the random walk.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Give up a configuration or mutant after so many seconds; that counts as a failure.
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
+    /// Worker threads.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// Print JSON, one object at the end.
+    #[arg(long)]
+    json: bool,
 }
 
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let mut config = config::named(&args[0]).expect("config");
-    if let Some(over) = std::env::var("OVER").ok() {
-        config.budget = config::Budget::default();
-        for part in over.split(',') {
-            let (k, v) = part.split_once('=').unwrap();
-            let v: u8 = v.parse().unwrap();
-            let b = &mut config.budget;
-            match k { "hold" => b.hold = v, "late" => b.late = v, "cut" => b.cut = v, "begin" => b.begin = v, "api" => b.api = v, "agent_crash" => b.agent_crash = v, "juror_crash" => b.juror_crash = v, "boots" => b.boots = v, "pause" => b.pause = v, "let_go" => b.let_go = v, "controller_crash" => b.controller_crash = v, _ => panic!() }
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let limit = Duration::from_secs(options.seconds);
+    let mut report = check::Report::new(options.json, limit, options.threads);
+    let wanted = |name: &str| options.config.as_deref().is_none_or(|text| name.contains(text));
+    if let Some(name) = &options.mutant {
+        let mut found = false;
+        for row in mutants::ALL.iter().filter(|row| row.name == *name) {
+            found = true;
+            report.mutant(row, true);
         }
-    }
-    let mutant = args.get(1).and_then(|name| mutants::ALL.iter().find(|row| row.name == *name)).map(|row| row.mutant);
-    let env = Env { config, mutant };
-    let begun = Instant::now();
-    let checker = env.checker().threads(2).timeout(std::time::Duration::from_secs(args.get(2).map_or(60, |s| s.parse().unwrap()))).spawn_bfs().join();
-    println!("states {} unique {} depth {} done {} in {:?}", checker.state_count(), checker.unique_state_count(), checker.max_depth(), checker.is_done(), begun.elapsed());
-    for (name, path) in checker.discoveries() {
-        println!("== {name}: {} steps, final {:?}", path.clone().into_actions().len(), path.last_state().foul);
-        if path.last_state().foul.is_some() {
-            for (state, action) in path.into_vec() {
-                println!("{} {:?}", state.now, action);
+        if !found {
+            eprintln!("no mutant {name}; there are:");
+            for row in mutants::ALL {
+                eprintln!("  {:28} {}", row.name, row.removes);
+            }
+            return ExitCode::FAILURE;
+        }
+    } else {
+        for config in config::all(options.deep).into_iter().filter(|config| wanted(config.name)) {
+            report.config(config);
+        }
+        if options.walk > 0 {
+            report.walk(options.walk, options.seed);
+        }
+        if options.all {
+            for row in mutants::ALL {
+                report.mutant(row, false);
             }
         }
     }
+    report.end()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use palisade_core::fencing::agent::{Agent, Base, Effect, Event, Me, Peer, WriteResult};
+use palisade_core::fencing::agent::{Agent, Base, Effect, Event, Lease, Me, Peer, WriteResult};
 use palisade_core::fencing::juror::{AskerBounds, Attempt, Juror, PeerAnswer, Relay, judge_relay};
 use palisade_core::fencing::record::{AgentRecord, Watchdog};
 use palisade_core::fencing::timing::SCHEDULING_MARGIN;
@@ -95,7 +95,7 @@ impl Env {
                 queue.push_back(Event::HostFileWritten { write, stored: stored || self.is(Mutant::AcknowledgeUnstored) });
             }
             Effect::ReadLease { request } => {
-                let result = if world.readable(cut) { Ok(world.lease(index)) } else { Err(String::new()) };
+                let result = if world.readable(cut) { Ok(self.shown(world, world.lease(index))) } else { Err(String::new()) };
                 queue.push_back(Event::ReadAnswer { request, result });
             }
             Effect::WriteLease { request, record, base } => {
@@ -142,13 +142,15 @@ impl Env {
         }
     }
 
-    fn stop_feeding(&self, world: &mut World, index: usize) {
+    pub fn stop_feeding(&self, world: &mut World, index: usize) {
         let now = world.now;
         let boot = boot_id(world.nodes[index].boot);
         let intended = world.view(index).is_some_and(|view| view.intent_for(&boot).is_some());
         let node = world.node(index);
+        let roster = node.roster;
         let Some(process) = &mut node.process else { return };
-        if process.beyond.is_some_and(|until| now < until.0) && !intended {
+        if self.is(Mutant::JudgeTheLiveRoster) && !intended && roster < self.config.min_peers as usize {
+            process.beyond = Some(Mono(u64::MAX / 4));
             return;
         }
         let fed = process.open && !process.stopped && process.permit.is_some();
@@ -167,12 +169,14 @@ impl Env {
         if !world.writable(world.nodes[node].cut) {
             return WriteResult::Failed(String::new());
         }
-        match world.swap(node, self.published(world, record), base) {
+        let published = self.published(world, record);
+        match world.swap(node, published, base) {
             WriteResult::Stored(mut lease) => {
                 lease.view.record = Some(record.clone());
-                WriteResult::Stored(lease)
+                self.shown(world, Some(lease)).map_or(WriteResult::Conflict(None), WriteResult::Stored)
             }
-            other => other,
+            WriteResult::Conflict(lease) => WriteResult::Conflict(self.shown(world, lease)),
+            WriteResult::Failed(why) => WriteResult::Failed(why),
         }
     }
 
@@ -234,6 +238,15 @@ impl Env {
         if self.is(Mutant::RelayGoesBack) && matches!(judged, Relay::Refuse(_)) { Relay::Store } else { judged }
     }
 
+    /// The lease as a mutant understands it: an intent for the Node of another UID is not its own.
+    fn shown(&self, world: &World, lease: Option<Lease>) -> Option<Lease> {
+        let hides = self.is(Mutant::OtherUidIsOther) && world.api.node.uid != 1;
+        lease.map(|mut lease| {
+            lease.view.intent = lease.view.intent.filter(|_| !hides);
+            lease
+        })
+    }
+
     /// What a mutant publishes instead of what its agent believes.
     fn published(&self, world: &World, record: &AgentRecord) -> AgentRecord {
         let mut record = record.clone();
@@ -252,7 +265,12 @@ impl Env {
     pub fn answer(&self, world: &mut World, node: usize, process: u8, event: Event) {
         let current = &world.nodes[node];
         if current.processes == process && current.process.is_some() {
+            let stored = matches!(event, Event::WriteAnswer { result: WriteResult::Stored(_), .. });
             self.agent(world, node, event);
+            if stored && self.is(Mutant::ShrinkLate) {
+                let settings = self.config.settings(world.nodes[node].check);
+                self.agent(world, node, Event::SettingsChanged(settings));
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use palisade_core::time::Mono;
 
 use crate::env::Env;
 use crate::step::Action;
-use crate::world::{Version, Api, Controller, Node, NodeObject, Pod, Service, World};
+use crate::world::{Version, Api, Controller, Node, Message, NodeObject, Pod, Service, World};
 
 /// Real time at which every exploration starts: the jurors are old by then.
 pub const ORIGIN: u64 = 1_000_000;
@@ -19,6 +19,26 @@ impl Env {
         let now = self.mono(index, world.now);
         let timing = self.config.juror_timing();
         world.node(index).juror = Some(Juror::new(now, timing));
+    }
+
+    /// History: the node lost the API, asked a peer, and found the API again before its question arrived.
+    fn stale_ask(&self, world: &mut World) {
+        world.node(0).cut = true;
+        world.budget.hold = 1;
+        for _ in 0..20 {
+            let next = match world.net.first().map(|message| &**message) {
+                Some(Message::Ask { .. }) if world.budget.hold > 0 => Action::Hold,
+                Some(_) => Action::Deliver,
+                None if world.held.is_empty() => Action::Tick,
+                None => break,
+            };
+            *world = self.after(world, next).unwrap_or_else(|| world.clone());
+        }
+        world.node(0).cut = false;
+        world.budget.hold = 0;
+        for _ in 0..3 {
+            *world = self.after(world, Action::Tick).unwrap_or_else(|| world.clone());
+        }
     }
 
     /// The first state: nothing published yet, or, where the first claim is not the subject, a node that claims.
@@ -37,6 +57,7 @@ impl Env {
             paused: false,
             cut: false,
             alone: false,
+            deaf: config.deaf.contains(&index),
             disk_full: false,
             check: config.check,
             roster: config.jurors,
@@ -52,10 +73,8 @@ impl Env {
             paused: false,
             cut: false,
             asking: 0,
-            reading: None,
             release: None,
             kept: Vec::new(),
-            marked: false,
         };
         let agents = if config.fleet { config.jurors + 1 } else { 1 };
         let lead = if config.from_scratch { 0 } else { 3 * config.tick };
@@ -86,6 +105,9 @@ impl Env {
         while world.now < ORIGIN {
             // Nothing is refused while everything works.
             world = self.after(&world, Action::Tick).unwrap_or(world);
+        }
+        if config.stale_ask {
+            self.stale_ask(&mut world);
         }
         world.budget = calm;
         world

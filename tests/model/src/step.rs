@@ -2,6 +2,7 @@
 
 use palisade_core::fencing::agent::Event;
 use palisade_core::fencing::prover::{self, Prover, WriteOutcome};
+use palisade_core::fencing::record::LeaseView;
 use palisade_core::fencing::sightings::Sightings;
 use palisade_core::time::Mono;
 use std::sync::Arc;
@@ -34,6 +35,10 @@ pub enum Action {
     /// The path of node 0 to everybody.
     Alone(bool),
     CutController(usize, bool),
+    /// The path from the controllers to a juror.
+    Deaf(usize, bool),
+    /// Another node writes an acknowledgement for node 0.
+    Forge,
     KillAgent,
     StartAgent,
     RestartJuror(usize),
@@ -58,7 +63,6 @@ pub enum Action {
     CheckRelease(usize),
     /// The late part.
     CarryOut(usize),
-    ReadArrives(usize),
 }
 
 impl Env {
@@ -104,16 +108,13 @@ impl Env {
                     actions.push(Action::CarryOut(index));
                 }
             }
-            if state.reading.is_some() && ready(index) {
-                actions.push(Action::ReadArrives(index));
-            }
             if budget.pause > 0 && (state.prover.is_some() || state.paused) {
                 actions.push(Action::PauseController(index, !state.paused));
             }
             if budget.begin > 0 && !state.paused {
                 actions.push(Action::Begin(index));
             }
-            if budget.let_go > 0 && ready(index) && state.prover.is_some() {
+            if budget.let_go > 0 && ready(index) && world.view(0).is_some_and(|view| view.intent.is_some()) {
                 actions.push(Action::LetGo(index));
             }
             if budget.controller_crash > 0 && state.prover.is_some() {
@@ -131,11 +132,17 @@ impl Env {
             }
         }
         if budget.api > 0 {
-            for service in [Service::Up, Service::WritesFail, Service::Down] {
+            for service in [Service::Up, Service::WritesFail, Service::Down, Service::NodesCut] {
                 if service != world.api.service {
                     actions.push(Action::Service(service));
                 }
             }
+        }
+        if budget.deaf > 0 {
+            actions.extend((1..world.nodes.len()).map(|index| Action::Deaf(index, !world.nodes[index].deaf)));
+        }
+        if self.is(Mutant::Unsigned) && world.view(0).is_some_and(|view| view.intent.is_some()) {
+            actions.push(Action::Forge);
         }
         if budget.cut > 0 {
             actions.push(Action::Cut(0, !subject.cut));
@@ -163,14 +170,16 @@ impl Env {
         if budget.delete_lease > 0 && world.api.leases[0].is_some() {
             actions.push(Action::DeleteLease);
         }
-        if world.now < self.end() {
+        // Without a watchdog a dead agent guards nothing: it is started at once, or nothing is assumed of it.
+        let unguarded = self.config.watchdog.is_none() && subject.boot != 0 && subject.process.is_none();
+        if world.now < self.end() && !unguarded {
             actions.push(Action::Tick);
         }
     }
 
     fn ready(&self, world: &World, index: usize) -> bool {
         let state = &world.controllers[index];
-        !state.paused && world.writable(state.cut)
+        !state.paused && world.controller_writes(state.cut)
     }
 
     /// A controller that runs and has a proof acts on it at once.
@@ -316,6 +325,17 @@ impl Env {
                 world.budget.cut -= 1;
                 world.controller(index).cut = cut;
             }
+            Action::Deaf(node, deaf) => {
+                world.budget.deaf -= 1;
+                world.node(node).deaf = deaf;
+            }
+            Action::Forge => {
+                let view = world.view(0)?.clone();
+                let mut record = view.record?;
+                record.acknowledged = Some(view.intent?.uid);
+                record.sequence += 1;
+                world.put(0, record);
+            }
             Action::KillAgent => {
                 world.budget.agent_crash -= 1;
                 Self::kill_agent(world, 0);
@@ -349,7 +369,6 @@ impl Env {
                 state.sightings = Sightings::default();
                 state.prover = None::<Prover>;
                 state.release = None;
-                state.reading = None;
                 state.kept.clear();
                 state.paused = false;
                 world.held.retain(|(_, message)| !matches!(**message, Message::Promise { controller, .. } if controller == index));
@@ -371,7 +390,6 @@ impl Env {
                 let node = world.node(0);
                 node.boots += 1;
                 node.boot = node.boots;
-                self.start_agent(world, 0);
             }
             Action::Publish => {
                 let boot = world.nodes[0].boot;
@@ -403,7 +421,9 @@ impl Env {
             Action::Retime(check) => {
                 world.budget.retime -= 1;
                 world.node(0).check = check;
-                self.agent(world, 0, Event::SettingsChanged(self.config.settings(check)));
+                if !self.is(Mutant::ShrinkLate) {
+                    self.agent(world, 0, Event::SettingsChanged(self.config.settings(check)));
+                }
             }
             Action::Rejury(count) => {
                 world.budget.rejury -= 1;
@@ -416,6 +436,9 @@ impl Env {
             }
             Action::Jump => {
                 world.budget.jump -= 1;
+                if self.is(Mutant::FenceOnJump) {
+                    self.stop_feeding(world, 0);
+                }
                 self.agent(world, 0, Event::TimeLost);
             }
             Action::Release(index) => {
@@ -435,10 +458,6 @@ impl Env {
                 } else if let Some(release) = &mut world.controller(index).release {
                     release.checked = None;
                 }
-            }
-            Action::ReadArrives(index) => {
-                let snapshot = world.controller(index).reading.take()?;
-                self.prover(world, index, prover::Event::Read(snapshot));
             }
         }
         Some(())
@@ -529,8 +548,10 @@ impl Env {
                 if writable && !fleet {
                     juror.renewed(now);
                 }
-                if readable && juror.promised_nodes().contains("n0") {
-                    juror.saw("n0", now, view.as_ref());
+                let stale = self.is(Mutant::StaleReadDropsPromise);
+                let view = view.filter(|_| !stale).map(|view| view).or_else(|| Some(LeaseView::default()).filter(|_| stale));
+                if (readable || stale) && juror.promised_nodes().contains("n0") {
+                    juror.saw("n0", now + std::time::Duration::from_millis(u64::from(stale)), view.as_ref());
                 }
             }
         }

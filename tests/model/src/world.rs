@@ -6,7 +6,7 @@ use std::sync::Arc;
 use palisade_core::fencing::agent::{Agent, Base, Event, HostFile, RequestId};
 use palisade_core::fencing::juror::{AskerBounds, Juror};
 use palisade_core::fencing::proof::ProofKind;
-use palisade_core::fencing::prover::{JurorAnswer, Prover, Snapshot, WriteIntent};
+use palisade_core::fencing::prover::{JurorAnswer, Prover, WriteIntent};
 use palisade_core::fencing::record::{AgentRecord, BootId, LeaseView};
 use palisade_core::fencing::sightings::Sightings;
 use palisade_core::time::Mono;
@@ -64,12 +64,12 @@ pub fn clock(slow: u64, now: u64) -> Mono {
 pub enum Foul {
     /// A pod was released by force while this node still runs it.
     RunningTwice { node: usize, boot: u8, proof: ProofKind },
+    /// A proof says that this boot ended, and it runs.
+    FalseProof { node: usize, boot: u8, proof: ProofKind },
     /// A node ended its boot although nobody could write to the API.
     RebootedInOutage { node: usize, why: String },
     /// A fenced boot lives longer than its terms allow.
     OutlivedItsBound { node: usize, boot: u8 },
-    /// A healthy node was ended.
-    HealthyNodeEnded { node: usize, why: String },
 }
 
 /// What the API server works like for everybody.
@@ -78,6 +78,8 @@ pub enum Service {
     Up,
     WritesFail,
     Down,
+    /// No node reaches it, the controllers do.
+    NodesCut,
 }
 
 /// The API server: the objects of node 0 and, in a fleet, of all.
@@ -170,6 +172,8 @@ pub struct Node {
     pub cut: bool,
     /// No path to peers either.
     pub alone: bool,
+    /// The controllers do not reach it, its peers do.
+    pub deaf: bool,
     /// Writes of the host file fail.
     pub disk_full: bool,
     /// `apiCheckInterval` as configured.
@@ -211,12 +215,9 @@ pub struct Controller {
     pub cut: bool,
     /// Promise requests under way.
     pub asking: u8,
-    /// A read that takes its time.
-    pub reading: Option<Box<Snapshot>>,
     pub release: Option<Release>,
     /// Answers of jurors kept back by a mutant.
     pub kept: Vec<(String, JurorAnswer, Mono)>,
-    pub marked: bool,
 }
 
 /// A proof is there; what it allows is to be carried out.
