@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use palisade_controller::{Grade, Options};
+use palisade_controller::{Grade, Options, Role};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -41,6 +41,9 @@ pub struct Arguments {
     /// Name of this process in certificates and events; one with a random part if not given.
     #[arg(long, env = "POD_NAME")]
     observer: Option<String>,
+    /// Which half runs, if the other is somebody else's.
+    #[arg(long, value_enum, default_value_t = Half::All)]
+    run: Half,
     /// Act only while holding the leader's lease: for two replicas or more. Not needed for safety, it only saves work;
     /// one that is alone starts faster without.
     #[arg(long, env = "PALISADE_LEADER_ELECT")]
@@ -59,6 +62,16 @@ enum Require {
     Certain,
     /// Also a reboot by software that nothing enforces: for clusters without watchdogs.
     Assumed,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Half {
+    /// Detector and remediator.
+    All,
+    /// Only policies; another operator carries their remediations out.
+    Detector,
+    /// Only remediations; another operator's policies make them.
+    Remediator,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -100,6 +113,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<bool> {
         require: match arguments.require_proof {
             Require::Certain => Grade::Certain,
             Require::Assumed => Grade::Assumed,
+        },
+        role: match arguments.run {
+            Half::All => Role::All,
+            Half::Detector => Role::Detector,
+            Half::Remediator => Role::Remediator,
         },
         leader_elect: arguments.leader_elect,
         rollout: arguments.agent_image.map(|image| palisade_controller::rollout::Options { image }),

@@ -22,6 +22,7 @@ mod outbound;
 mod remediation;
 pub mod rollout;
 mod taints;
+mod templates;
 mod watches;
 mod workloads;
 
@@ -62,6 +63,18 @@ const START_RETRY: Duration = Duration::from_secs(2);
 /// The default objects are not waited for longer; then the next try begins.
 const DEFAULTS_LIMIT: Duration = Duration::from_secs(10);
 
+/// Which half of the controller runs: each works with the other half of somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// Both.
+    #[default]
+    All,
+    /// Only the detector: policies make remediations, another operator carries them out.
+    Detector,
+    /// Only the remediator: another operator's policies make the remediations.
+    Remediator,
+}
+
 /// Options of a controller process.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -79,6 +92,8 @@ pub struct Options {
     pub require: Grade,
     /// The agents to keep on the nodes; none where somebody else starts them.
     pub rollout: Option<rollout::Options>,
+    /// Which half of it runs.
+    pub role: Role,
     /// Whether it acts only while it holds the leader's lease. Saves the work of a second replica; safety needs none.
     pub leader_elect: bool,
     /// Name of this process in certificates and events.
@@ -95,6 +110,7 @@ impl Default for Options {
             listen: None,
             require: Grade::Assumed,
             rollout: None,
+            role: Role::default(),
             leader_elect: false,
             observer: format!("palisade-controller-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]),
         }
@@ -225,19 +241,28 @@ async fn work(
             }
         });
     }
-    install_defaults(&context).await;
+    let role = context.options.role;
+    if role != Role::Detector {
+        install_defaults(&context).await;
+    }
     // Decisions about "missing" need full stores; the fencing itself never reads them.
     ready(&context.configs).await;
     ready(&context.remediators).await;
-    tasks.spawn(remediation::controller::run::<SelfNodeRemediation>(context.clone(), self_node_triggers));
-    tasks.spawn(remediation::controller::run::<WasmRemediation>(context.clone(), wasm_triggers));
-    if let Some(rollout) = context.options.rollout.clone() {
+    if role != Role::Detector {
+        tasks.spawn(remediation::controller::run::<SelfNodeRemediation>(context.clone(), self_node_triggers));
+        tasks.spawn(remediation::controller::run::<WasmRemediation>(context.clone(), wasm_triggers));
+    }
+    if let Some(rollout) = context.options.rollout.clone().filter(|_| role != Role::Detector) {
         let context = context.clone();
         tasks.spawn(async move {
             let leadership = context.leadership.clone();
             leadership.whenever_leading(|| crate::rollout::run(context.clone(), rollout.clone())).await;
         });
     }
+    let annotator = context.clone();
+    tasks.spawn(async move {
+        annotator.leadership.whenever_leading(|| templates::run(annotator.clone())).await;
+    });
     let registry = context.clone();
     tasks.spawn(async move {
         registry.leadership.whenever_leading(|| remediation::registry::run(registry.clone())).await;
@@ -260,11 +285,13 @@ async fn work(
             gauge.leads(false);
         }
     });
-    tasks.spawn(async move {
-        if let Err(error) = health::run(client, detector, std::future::pending()).await {
-            tracing::error!(error = format!("{error:#}"), "detector");
-        }
-    });
+    if role != Role::Remediator {
+        tasks.spawn(async move {
+            if let Err(error) = health::run(client, detector, std::future::pending()).await {
+                tracing::error!(error = format!("{error:#}"), "detector");
+            }
+        });
+    }
     tracing::info!(observer = context.options.observer, "controller runs");
 
     // No task ends by itself; one that does has panicked, and the process starts anew.

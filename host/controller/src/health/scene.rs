@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 use palisade_api::NodeHealthCheck;
 use palisade_core::health::{
@@ -47,7 +46,7 @@ impl<'a> Scene<'a> {
         facts: &Facts,
         hold: Option<&'a Hold>,
     ) -> Self {
-        let now = Timestamp::now();
+        let now = crate::clock::timestamp();
         let mut judgement = judge(nodes, &policy.spec.unhealthy_conditions, now);
         if facts.spare_terminating {
             judgement.spare_terminating(nodes);
@@ -112,7 +111,7 @@ impl<'a> Scene<'a> {
             remediations: &self.remediations,
             surroundings: &self.surroundings,
             hold: self.hold,
-            now: Timestamp::now(),
+            now: crate::clock::timestamp(),
         })
     }
 
