@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use palisade_core::fencing::record::{CERTIFICATE, SIGNING_REQUEST};
+use palisade_rpc::Authority;
 use palisade_rpc::identity::request_matches_certificate;
-use palisade_rpc::{Authority, IdentityError};
 use serde_json::json;
 
 use crate::error::Error;
@@ -18,20 +18,26 @@ use crate::fence::lease;
 /// An answer that was found good is checked again after this time: certificates end.
 const RECHECK: Duration = Duration::from_mins(10);
 
-/// Whether a lease asks for a certificate that it does not have yet.
+/// Annotation with the boot for which the certificate was issued. Only the controller writes it.
+pub const CERTIFIED_BOOT: &str = "palisade.dev/agent-certificate-boot";
+
+/// Whether a lease asks for a certificate that it does not have yet: none, one for another key, one of another
+/// authority, or one that ends soon. The agent need not ask again for the same key.
 pub fn asks(lease: &Lease, authority: &Authority) -> bool {
     let (request, certificate) = (annotation(lease, SIGNING_REQUEST), annotation(lease, CERTIFICATE));
     let answered =
-        request_matches_certificate(request, certificate) && is_ours(authority, certificate, &lease.name_any());
+        request_matches_certificate(request, certificate) && authority.stands_by(certificate, &lease.name_any());
     !request.is_empty() && !answered
 }
 
-/// Whether a certificate chains to this authority, names the node and is valid now; one of an authority that was made
-/// anew does not.
-fn is_ours(authority: &Authority, certificate: &str, node: &str) -> bool {
-    let Ok(trust) = authority.trust() else { return false };
-    // The check ends at the signature, because nothing was signed: everything before it was in order.
-    matches!(trust.verify_record(certificate, node, b"", ""), Ok(()) | Err(IdentityError::BadSignature))
+/// Whether a request wants to replace a key that was certified for a boot that still runs. A boot makes its key once and
+/// keeps it; another key for the same boot comes from somebody else, or from a node that lost its `/run`.
+fn steals(lease: &Lease, authority: &Authority, running: &str) -> bool {
+    let (request, certificate) = (annotation(lease, SIGNING_REQUEST), annotation(lease, CERTIFICATE));
+    !request_matches_certificate(request, certificate)
+        && authority.stands_by(certificate, &lease.name_any())
+        && !running.is_empty()
+        && annotation(lease, CERTIFIED_BOOT) == running
 }
 
 /// Requests that need no answer, as far as is known: agents write their leases all the time, and checking a chain of
@@ -69,9 +75,16 @@ pub async fn sign(client: &Client, authority: &Authority, lease: &Lease) -> Resu
         return Ok(false);
     }
     let (node, namespace) = (lease.name_any(), lease.namespace().unwrap_or_default());
-    if Api::<Node>::all(client.clone()).get_opt(&node).await?.is_none() {
+    let Some(object) = Api::<Node>::all(client.clone()).get_opt(&node).await? else {
         return Err(Error::Blocked(format!(
             "lease {namespace}/{node} asks for a certificate, but there is no node {node}; nothing is signed"
+        )));
+    };
+    let running = object.status.and_then(|status| status.node_info).map(|info| info.boot_id).unwrap_or_default();
+    if steals(lease, authority, &running) {
+        return Err(Error::Blocked(format!(
+            "lease {namespace}/{node} asks to certify another key, but the one of its running boot {running} is still \
+             valid; nothing is signed. If the agent lost its key, reboot the node or remove the annotation {CERTIFICATE}"
         )));
     }
     let request = annotation(lease, SIGNING_REQUEST);
@@ -80,7 +93,7 @@ pub async fn sign(client: &Client, authority: &Authority, lease: &Lease) -> Resu
         .map_err(|error| Error::Blocked(format!("signing request of {namespace}/{node}: {error}")))?;
     let patch = json!({ "metadata": {
         "resourceVersion": lease.resource_version(),
-        "annotations": { CERTIFICATE: certificate },
+        "annotations": { CERTIFICATE: certificate, CERTIFIED_BOOT: running },
     } });
     match lease::api(client, &namespace).patch(&node, &PatchParams::default(), &Patch::Merge(&patch)).await {
         Ok(_) => Ok(true),
@@ -116,6 +129,35 @@ mod tests {
         assert!(asks(&lease(&request, &certificate), &Authority::create().unwrap()));
         assert!(asks(&lease(&request, &authority.issue_agent(&request, "n2").unwrap()), &authority));
         assert!(!asks(&lease("", ""), &authority));
+    }
+
+    #[test]
+    fn a_key_is_replaced_only_when_its_boot_is_over() {
+        // Given a lease whose certificate was issued for boot b1, and a request for another key,
+        let authority = Authority::create().unwrap();
+        let issued = Key::generate().unwrap().signing_request("n1").unwrap();
+        let certificate = authority.issue_agent(&issued, "n1").unwrap();
+        let another = Key::generate().unwrap().signing_request("n1").unwrap();
+        let mut asking = lease(&another, &certificate);
+        asking.annotations_mut().insert(CERTIFIED_BOOT.into(), "b1".into());
+        // then it is theft while b1 runs, and an ordinary reboot afterwards;
+        assert!(steals(&asking, &authority, "b1"));
+        assert!(!steals(&asking, &authority, "b2"));
+        // the same key may always be certified anew, and so may one that only a forgotten authority certified.
+        let mut renewal = lease(&issued, &certificate);
+        renewal.annotations_mut().insert(CERTIFIED_BOOT.into(), "b1".into());
+        assert!(!steals(&renewal, &authority, "b1"));
+        assert!(!steals(&asking, &Authority::create().unwrap(), "b1"));
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_is_renewed() {
+        let authority = Authority::create().unwrap();
+        let request = Key::generate().unwrap().signing_request("n1").unwrap();
+        let certificate = authority.issue_agent(&request, "n1").unwrap();
+        let in_days = |days: u64| std::time::SystemTime::now() + Duration::from_hours(days * 24);
+        assert!(authority.stands_by_at(&certificate, "n1", in_days(200)));
+        assert!(!authority.stands_by_at(&certificate, "n1", in_days(300)));
     }
 
     #[test]

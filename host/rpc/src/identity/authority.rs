@@ -12,11 +12,16 @@ use super::{CONTROLLER_NAME, Identity, IdentityError, Key, Trust, agent_name, ma
 const BACKDATED: Duration = Duration::days(1);
 const AUTHORITY_VALID: Duration = Duration::days(3650);
 const CERTIFICATE_VALID: Duration = Duration::days(365);
+/// A certificate with less validity left than this is issued anew, for the same key. Long enough that a controller may
+/// be away for weeks.
+pub const RENEW_BEFORE: std::time::Duration = std::time::Duration::from_hours(90 * 24);
 
 /// Signs certificates of agents and of the controller.
 #[derive(Debug)]
 pub struct Authority {
     certificate: String,
+    /// Certificates of other authorities that count as well, during a rotation.
+    others: String,
     key: Key,
     issuer: Issuer<'static, OwnedKey>,
 }
@@ -69,7 +74,14 @@ impl Authority {
             });
         }
         let issuer = Issuer::from_ca_cert_pem(certificate, OwnedKey(key.clone())).map_err(material("the authority"))?;
-        Ok(Self { certificate: certificate.to_owned(), key, issuer })
+        Ok(Self { certificate: certificate.to_owned(), others: String::new(), key, issuer })
+    }
+
+    /// The same authority, which believes these others too (PEM): the one before it, or the one to come.
+    #[must_use]
+    pub fn believing(mut self, others: &str) -> Self {
+        others.clone_into(&mut self.others);
+        self
     }
 
     /// The authority's certificate (PEM): what everybody trusts.
@@ -82,9 +94,29 @@ impl Authority {
         self.key.to_pem()
     }
 
-    /// Trust in this authority alone.
+    /// Everything that is to be trusted (PEM): this authority, and the others of a rotation.
+    pub fn bundle(&self) -> String {
+        format!("{}\n{}", self.certificate.trim_end(), self.others)
+    }
+
+    /// Trust in the bundle.
     pub fn trust(&self) -> Result<Trust, IdentityError> {
-        Trust::from_pem(&self.certificate)
+        Trust::from_pem(&self.bundle())
+    }
+
+    /// Whether a certificate was issued by this very authority for this node, and stays valid for a good while.
+    pub fn stands_by(&self, certificate: &str, node: &str) -> bool {
+        self.stands_by_at(certificate, node, std::time::SystemTime::now())
+    }
+
+    /// The same at a given wall-clock time.
+    pub fn stands_by_at(&self, certificate: &str, node: &str, now: std::time::SystemTime) -> bool {
+        let Ok(own) = Trust::from_pem(&self.certificate) else { return false };
+        // The check ends at the signature, because nothing was signed: everything before it was in order.
+        let valid = |at| {
+            matches!(own.verify_record_at(certificate, node, b"", "", at), Ok(()) | Err(IdentityError::BadSignature))
+        };
+        valid(now) && valid(now + RENEW_BEFORE)
     }
 
     /// Certifies the key of a signing request for this node, for client and server use.

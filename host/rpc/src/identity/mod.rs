@@ -7,7 +7,7 @@ mod authority;
 mod key;
 mod trust;
 
-pub use authority::Authority;
+pub use authority::{Authority, RENEW_BEFORE};
 pub use key::{Key, request_matches_certificate};
 pub use trust::Trust;
 pub(crate) use trust::{certificate_names, parse};
