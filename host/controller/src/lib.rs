@@ -267,8 +267,7 @@ async fn work(
     tasks.spawn(async move {
         registry.leadership.whenever_leading(|| remediation::registry::run(registry.clone())).await;
     });
-    let notifier =
-        notify::Notifier::new(client.clone(), &context.options.namespace, notify::Pauses::default());
+    let notifier = notify::Notifier::new(client.clone(), &context.options.namespace, notify::Pauses::default());
     let detector = health::Options {
         instance: context.options.observer.clone(),
         leadership: leadership.clone(),

@@ -29,6 +29,10 @@ const RELEASE_PAUSE: Duration = Duration::from_secs(1);
 /// Pause before a component that cannot be used is tried again.
 const UNSERVED_PAUSE: Duration = Duration::from_secs(10);
 
+/// After so many seconds with the out-of-service taint the status says that something is in the way: as long as
+/// Kubernetes itself takes at most (its loops run every 20 s), three times.
+const SLOW_RELEASE: i64 = 60;
+
 /// Condition: the boot gave a sign of life after its end was proven.
 const CONTRADICTED: &str = "Contradicted";
 
@@ -296,9 +300,30 @@ impl<K: Remediation> Pass<K> {
         self.status.last_error = None;
     }
 
+    /// Nothing is given up when Kubernetes takes its time with the out-of-service taint, but somebody should know.
+    async fn note_slow_release(&mut self) {
+        if snapshot::released(self.progress()) != Some(palisade_runtime::ReleaseMethod::OutOfServiceTaint) {
+            return;
+        }
+        let released = self.progress().timeline.iter().rev().find(|entry| entry.stage == Stage::Released);
+        let Some(since) = released.map(|entry| entry.at.0) else { return };
+        let waited = clock::wall().0.as_second().saturating_sub(since.as_second());
+        if waited < SLOW_RELEASE {
+            return;
+        }
+        let message = format!(
+            "pods or volume attachments of node {} are still there {SLOW_RELEASE} s after the out-of-service taint was \
+             set; it stays until they are gone: look for finalizers on them",
+            self.target.node
+        );
+        self.status.last_error = Some(message.clone());
+        self.event(Kind::Warning, event::FAILED, &message).await;
+    }
+
     async fn conclude(&mut self, outcome: &Outcome, settled: Applied) -> Result<Action, Error> {
         match outcome {
             Outcome::Working { requeue_after_millis } => {
+                self.note_slow_release().await;
                 self.save().await?;
                 let wanted = requeue_after_millis.map_or(DEFAULT_PAUSE, Duration::from_millis);
                 let releasing = snapshot::released(self.progress()).is_some() || settled == Applied::Waits;

@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::controller::Action;
-use palisade_api::Stage;
 use palisade_api::progress::Progress;
 use palisade_api::reasons::{condition, event, reason};
+use palisade_api::{SelfNodeRemediationConfig, Stage};
 use palisade_core::fencing::record::{FenceIntent, LeaseView};
 use serde_json::json;
 
@@ -108,7 +108,7 @@ impl<K: Remediation> Pass<K> {
         }
         self.progress().node = Some(self.target.node.clone());
 
-        if K::NEEDS_CONFIG && context.config().is_none() {
+        if K::NEEDS_CONFIG && !self.enabled().await? {
             return self.disabled().await;
         }
         status::unset(&mut self.status.conditions, condition::DISABLED);
@@ -145,6 +145,18 @@ impl<K: Remediation> Pass<K> {
             spent::before_us(self.progress(), &node, created.as_ref());
         }
         self.call(&node).await
+    }
+
+    /// Whether there is a configuration. Before anything is touched it is asked for: the watch may not have shown yet
+    /// that somebody switched remediation off a moment ago.
+    async fn enabled(&self) -> Result<bool, Error> {
+        if self.context.config().is_none() || self.object.held() {
+            return Ok(self.context.config().is_some());
+        }
+        let configs: Api<SelfNodeRemediationConfig> =
+            Api::namespaced(self.context.client.clone(), &self.context.options.namespace);
+        let config = configs.get_opt(palisade_api::keys::self_node::CONFIG_NAME).await?;
+        Ok(config.is_some_and(|config| config.metadata.deletion_timestamp.is_none()))
     }
 
     async fn disabled(&mut self) -> Result<Action, Error> {

@@ -49,6 +49,7 @@ impl<K: Remediation> Pass<K> {
             }
         }
         self.context.fences.stop(&self.target.uid);
+        self.tell_of_unfinished_release(node).await;
         self.restore().await?;
         status::happened(self.progress(), Stage::Restored, &clock::wall(), "taints", "taints removed, intent let go");
         self.save().await?;
@@ -87,6 +88,17 @@ impl<K: Remediation> Pass<K> {
         status::happened(progress, Stage::Proven, &clock::wall(), &about, &detail);
         progress.certificate = Some(status::certificate(&proof, &observer));
         self.save().await
+    }
+
+    /// The out-of-service taint goes with the remediation, whether Kubernetes has freed everything by then or not.
+    async fn tell_of_unfinished_release(&self, node: Option<&Node>) {
+        let taint = taints::out_of_service();
+        let stands = node.is_some_and(|node| taints::has(node, &taint)) && self.owned_release_taints().contains(&taint);
+        if stands && !status::is_completed(&self.status) {
+            let message = "the remediation was deleted before all pods and volumes of the old boot were freed; the \
+                           out-of-service taint is removed";
+            self.node_event(Kind::Warning, "OutOfServiceTimestampExpired", message).await;
+        }
     }
 
     /// Everything of ours, in the order in which it may go: first what drives pods away, last the intent.

@@ -1,6 +1,7 @@
 //! A cluster in this process with foreign remediation kinds, plain nodes and a running detector.
 
 #![allow(missing_docs, reason = "a helper of tests")]
+#![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -69,6 +70,28 @@ impl Cluster {
     pub fn detect(&mut self) {
         let options = Options { instance: format!("detector-{}", self.detectors.len()), ..Options::default() };
         self.detectors.push(tokio::spawn(health::run(self.client.clone(), options, std::future::pending())));
+    }
+
+    /// Every detector stops where it is, and a new one that knows nothing takes over.
+    pub async fn restart(&mut self) {
+        for detector in self.detectors.drain(..) {
+            detector.abort();
+            // Cancelled, as intended.
+            let _ = detector.await;
+        }
+        self.detect();
+    }
+
+    /// Starts a detector that has these guards and observers.
+    pub fn detect_with(&mut self, options: Options) {
+        self.detectors.push(tokio::spawn(health::run(self.client.clone(), options, std::future::pending())));
+    }
+
+    /// Labels and annotations of a node; `null` removes one.
+    pub async fn mark(&self, name: &str, metadata: Value) {
+        let body = json!({ "metadata": metadata });
+        let nodes = Api::<Node>::all(self.client.clone());
+        nodes.patch(name, &PatchParams::default(), &Patch::Merge(body)).await.unwrap();
     }
 
     pub fn apply(&self, object: &Value) {

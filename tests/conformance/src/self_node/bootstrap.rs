@@ -47,7 +47,8 @@ async fn begin(w: &Rc<World>) -> anyhow::Result<()> {
 }
 
 async fn agents(w: &World, what: &str, probe: impl Fn(&Value) -> bool) -> anyhow::Result<Rc<Value>> {
-    w.until(what, "DaemonSet", NAMESPACE, AGENTS, |set| if probe(set) { Ok(()) } else { Err(brief(&set["spec"])) }).await
+    w.until(what, "DaemonSet", NAMESPACE, AGENTS, |set| if probe(set) { Ok(()) } else { Err(brief(&set["spec"])) })
+        .await
 }
 
 fn variable<'a>(set: &'a Value, name: &str) -> &'a Value {
@@ -227,7 +228,9 @@ pub fn cases() -> Vec<Case> {
 async fn disabled(w: &World, name: &str, wanted: bool) -> anyhow::Result<()> {
     w.until(&format!("Disabled is {wanted}"), KIND, &w.name, name, |object| {
         let is = object["status"]["conditions"].as_array().is_some_and(|all| {
-            all.iter().any(|one| one["type"] == "Disabled" && one["status"] == "True" && one["reason"] == "ConfigurationNotFound")
+            all.iter().any(|one| {
+                one["type"] == "Disabled" && one["status"] == "True" && one["reason"] == "ConfigurationNotFound"
+            })
         });
         if is == wanted { Ok(()) } else { Err(brief(&object["status"]["conditions"])) }
     })

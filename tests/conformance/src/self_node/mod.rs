@@ -32,10 +32,9 @@ async fn know(world: &Rc<World>) -> anyhow::Result<()> {
     ] {
         world.plane.learn(group, "v1alpha1", kind, plural);
     }
-    for (group, version, kind, plural) in [
-        ("apps", "v1", "DaemonSet", "daemonsets"),
-        ("storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments"),
-    ] {
+    for (group, version, kind, plural) in
+        [("apps", "v1", "DaemonSet", "daemonsets"), ("storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments")]
+    {
         world.plane.learn(group, version, kind, plural);
     }
     for kind in [subject::KIND, "Lease", "Event", "Node"] {

@@ -138,7 +138,11 @@ pub fn cases() -> Vec<Case> {
                 trio.victim.comes_back("b2").await?;
                 snr.delete().await?;
                 snr.gone().await?;
-                ensure!(taint(&w, &trio.victim.node.name)["value"] == "maintenance", "it is {:?}", trio.victim.taints());
+                ensure!(
+                    taint(&w, &trio.victim.node.name)["value"] == "maintenance",
+                    "it is {:?}",
+                    trio.victim.taints()
+                );
                 Ok(())
             }),
         case("C061", Fix, SECTION)
@@ -197,7 +201,9 @@ pub fn cases() -> Vec<Case> {
 /// The out-of-service taint of a node, as it was seen last.
 fn taint(w: &crate::world::World, node: &str) -> Value {
     let node = w.eyes().get("Node", "", node).map(|node| node["spec"]["taints"].clone()).unwrap_or_default();
-    let found = node.as_array().and_then(|taints| taints.iter().find(|one| one["key"] == "node.kubernetes.io/out-of-service").cloned());
+    let found = node
+        .as_array()
+        .and_then(|taints| taints.iter().find(|one| one["key"] == "node.kubernetes.io/out-of-service").cloned());
     found.unwrap_or_default()
 }
 

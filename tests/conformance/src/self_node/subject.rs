@@ -169,7 +169,9 @@ impl Subject {
         let eyes = self.world.eyes();
         let probe = || {
             let found = eyes.all("Event", |event| {
-                event["reason"] == reason && event["involvedObject"]["kind"] == kind && event["involvedObject"]["name"] == name
+                event["reason"] == reason
+                    && event["involvedObject"]["kind"] == kind
+                    && event["involvedObject"]["name"] == name
             });
             found.into_iter().next().ok_or_else(|| "there is none".to_owned())
         };

@@ -1,0 +1,191 @@
+//! Webhooks against real HTTP servers on this machine, one of which fails first and one of which never answers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests outside test functions")]
+
+mod health_support;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use health_support::{Cluster, eventually};
+use palisade_api::NodeHealthCheck;
+use palisade_controller::health::{News, Observe, Options};
+use palisade_controller::notify::{Notifier, Pauses, QUEUE};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+const PAUSES: Pauses =
+    Pauses { first: Duration::from_millis(10), longest: Duration::from_millis(40), give_up: Duration::from_secs(30) };
+
+/// What arrived: the status that was answered, headers and body.
+type Arrived = Arc<Mutex<Vec<(StatusCode, HeaderMap, Value)>>>;
+
+#[derive(Clone)]
+struct Hook {
+    arrived: Arrived,
+    /// Answers in turn; afterwards everything is taken.
+    answers: Arc<Mutex<Vec<StatusCode>>>,
+    /// Requests wait for one of these.
+    gate: Arc<Semaphore>,
+}
+
+impl Hook {
+    /// Serves on a free port; `answers` are given first.
+    async fn serve(answers: &[StatusCode], permits: usize) -> (Self, SocketAddr) {
+        let answers = answers.iter().rev().copied().collect();
+        let hook = Self {
+            arrived: Arc::default(),
+            answers: Arc::new(Mutex::new(answers)),
+            gate: Arc::new(Semaphore::new(permits)),
+        };
+        let app = Router::new().route("/in/{*rest}", post(take)).with_state(hook.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (hook, address)
+    }
+
+    fn taken(&self) -> Vec<Value> {
+        let arrived = self.arrived.lock().unwrap();
+        arrived.iter().filter(|(status, ..)| status.is_success()).map(|(_, _, body)| body.clone()).collect()
+    }
+}
+
+async fn take(State(hook): State<Hook>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    hook.gate.acquire().await.unwrap().forget();
+    let status = hook.answers.lock().unwrap().pop().unwrap_or(StatusCode::NO_CONTENT);
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    hook.arrived.lock().unwrap().push((status, headers, body));
+    status
+}
+
+fn policy(notifications: &Value) -> NodeHealthCheck {
+    serde_json::from_value(json!({
+        "apiVersion": "remediation.medik8s.io/v1alpha1", "kind": "NodeHealthCheck",
+        "metadata": { "name": "nhc", "uid": "u" }, "spec": { "notifications": notifications },
+    }))
+    .unwrap()
+}
+
+fn news(message: &str) -> News<'_> {
+    News { reason: "RemediationCreated", warning: false, message, node: Some("b") }
+}
+
+const MANY: usize = 1_000_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_arrive_in_order_with_their_header_although_the_webhook_fails_first() {
+    // Given a webhook that fails three times, each time in another way, and a token in a Secret that comes late
+    let failures = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS];
+    let (hook, address) = Hook::serve(&failures, MANY).await;
+    let mut cluster = Cluster::new();
+    cluster.apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "palisade-system" } }));
+    cluster.apply(&health_support::template("FooTemplate", "foo"));
+    for name in ["a", "b", "c"] {
+        cluster.node(name, "True", 3_600).await;
+    }
+    let notifier = Notifier::new(cluster.client.clone(), "palisade-system", PAUSES);
+    cluster.detect_with(Options { observers: vec![Arc::new(notifier)], ..Options::default() });
+    // And another that takes connections and never answers
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hooks = json!([
+        { "url": format!("http://{address}/in/palisade?team=a"), "header": { "name": "X-Token", "secret": "hook", "key": "token" } },
+        { "url": format!("http://{}/", silent.local_addr().unwrap()) },
+        { "url": format!("http://{address}/in/warnings"), "reasons": ["NodeQuarantined"] },
+    ]);
+    cluster.policy(json!({ "notifications": hooks }));
+    cluster.status("an idle policy", |status| status["healthyNodes"] == 3).await;
+    // When a node fails, it is remediated at once
+    cluster.node("b", "Unknown", 60).await;
+    cluster.count("Foo", 1).await;
+    assert_eq!(hook.taken(), Vec::<Value>::new(), "without its token nothing is sent");
+    // And when the token is there, everything arrives, in order
+    let token = json!({ "token": "Bearer s3cret\n" });
+    cluster.apply(&json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "hook", "namespace": "palisade-system" }, "stringData": token,
+        "data": { "token": "QmVhcmVyIHMzY3JldAo=" } }));
+    let taken = eventually("the creation arrives", async || {
+        let taken = hook.taken();
+        taken.iter().any(|event| event["data"]["reason"] == "RemediationCreated").then_some(taken)
+    })
+    .await;
+    let reasons: Vec<&str> = taken.iter().map(|event| event["data"]["reason"].as_str().unwrap()).collect();
+    let position = |reason: &str| reasons.iter().position(|known| *known == reason).unwrap();
+    assert!(position("DetectedUnhealthy") < position("RemediationCreated"), "{reasons:?}");
+    let created = &taken[position("RemediationCreated")];
+    assert_eq!(created["specversion"], "1.0");
+    assert_eq!(created["source"], "/apis/remediation.medik8s.io/v1alpha1/nodehealthchecks/nhc");
+    assert_eq!((&created["type"], &created["subject"]), (&json!("dev.palisade.RemediationCreated"), &json!("node/b")));
+    assert_eq!((&created["data"]["node"], &created["data"]["severity"]), (&json!("b"), &json!("Normal")));
+    assert!(created["time"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+    let arrived = hook.arrived.lock().unwrap().clone();
+    for (_, headers, _) in &arrived {
+        assert_eq!(headers["x-token"], "Bearer s3cret");
+        assert_eq!(headers["content-type"], "application/cloudevents+json; charset=utf-8");
+    }
+    // The first one was sent four times, as the same event
+    assert_eq!(arrived.iter().filter(|(.., event)| event["id"] == arrived[0].2["id"]).count(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_is_counted_and_what_is_refused_is_not_sent_again() {
+    // Given a webhook that holds its first request, and does not want the first event
+    let (hook, address) = Hook::serve(&[StatusCode::UNPROCESSABLE_ENTITY], 0).await;
+    let cluster = Cluster::new();
+    let notifier = Notifier::new(cluster.client.clone(), "palisade-system", PAUSES);
+    let policy = policy(&json!([{ "url": format!("http://{address}/in/x") }]));
+    notifier.happened(&policy, &news("0"));
+    // It is on its way before the others come.
+    eventually("the first is sent", async || {
+        (hook.gate.available_permits() == 0 && Arc::strong_count(&hook.arrived) > 1).then_some(())
+    })
+    .await;
+    let more = QUEUE + 10;
+    for number in 1..=more {
+        notifier.happened(&policy, &news(&number.to_string()));
+    }
+    hook.gate.add_permits(MANY);
+    let taken = eventually("the last arrives", async || {
+        let taken = hook.taken();
+        taken.iter().any(|event| event["data"]["message"] == more.to_string()).then_some(taken)
+    })
+    .await;
+    // Then the oldest were lost, which the next one says, and nothing else
+    let lost = taken[0]["palisadelost"].as_u64().unwrap_or_default();
+    assert!((9..=11).contains(&lost), "{lost} of {}", taken[0]);
+    assert!(taken[1].get("palisadelost").is_none());
+    assert_eq!(taken.len() as u64 + lost + 1, more as u64 + 1, "every event is accounted for");
+    let numbers: Vec<usize> =
+        taken.iter().map(|event| event["data"]["message"].as_str().unwrap().parse().unwrap()).collect();
+    assert!(numbers.is_sorted());
+    assert_eq!(hook.arrived.lock().unwrap()[0].0, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_does_not_exist_is_given_up_and_the_next_event_tries_anew() {
+    // Given a port on which nobody listens
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let cluster = Cluster::new();
+    let pauses = Pauses { give_up: Duration::from_millis(50), ..PAUSES };
+    let notifier = Notifier::new(cluster.client.clone(), "palisade-system", pauses);
+    let policy = policy(&json!([{ "url": format!("http://{address}/in/x") }]));
+    notifier.happened(&policy, &news("lost"));
+    let since = tokio::time::Instant::now();
+    eventually("it is too old", async || (since.elapsed() > Duration::from_millis(200)).then_some(())).await;
+    // When somebody listens
+    let hook = Hook { arrived: Arc::default(), answers: Arc::default(), gate: Arc::new(Semaphore::new(MANY)) };
+    let app = Router::new().route("/in/{*rest}", post(take)).with_state(hook.clone());
+    let listener = TcpListener::bind(address).await.unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    notifier.happened(&policy, &news("found"));
+    let taken = eventually("the next one", async || Some(hook.taken()).filter(|taken| !taken.is_empty())).await;
+    assert_eq!(taken[0]["data"]["message"], "found");
+}
