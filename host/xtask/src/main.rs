@@ -7,9 +7,11 @@ mod conformance;
 mod controlplane;
 mod crds;
 mod demo;
+mod etcd;
 mod guests;
 mod netns;
 mod shell;
+mod simulate;
 mod suite;
 mod tools;
 mod vm;
@@ -60,6 +62,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
+    /// The real controller and agents over a deterministic network and clock: named runs, and random ones by seed.
+    Simulate(simulate::Options),
     /// Build all Wasm components into the guests folder of the target directory.
     Guests,
     /// Write `crds/` from the API types, or check that it is up to date.
@@ -82,6 +86,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
+    /// The guard of etcd's quorum against a real etcd of three members with TLS.
+    Etcd,
     /// Start a real control plane (kube-apiserver, etcd, controller manager, scheduler) and print its kubeconfig; with
     /// `--nodes N` with N fake nodes on it and orders to let them fail, as a new cluster unless `--keep` is given.
     Controlplane {
@@ -110,10 +116,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Check => check::run(&workspace),
         Command::Bench { options } => bench::run(&workspace, &options),
         Command::Vm { options } => vm::run(&workspace, &options),
+        Command::Simulate(options) => simulate::run(&workspace, &options),
         Command::Guests => guests::build(&workspace).map(drop),
         Command::Crds { check } => crds::run(&workspace, check),
         Command::Netns { options } => netns::run(&workspace, &options),
         Command::Conformance { options } => conformance::run(&workspace, &options),
+        Command::Etcd => etcd::run(&workspace),
         Command::Controlplane { options } => controlplane::run(&workspace, &options),
     }
 }

@@ -114,11 +114,7 @@ struct SimulatedWatchdog {
 
 impl Watchdog for SimulatedWatchdog {
     fn describe(&self) -> record::Watchdog {
-        record::Watchdog {
-            identity: "simulated".into(),
-            timeout_millis: self.timeout.as_millis() as u64,
-            resets: true,
-        }
+        record::Watchdog { identity: "simulated".into(), timeout_millis: self.timeout.as_millis() as u64, resets: true }
     }
     fn ping(&mut self) -> io::Result<()> {
         self.boot.feed();
@@ -308,11 +304,8 @@ impl Agent {
             watchdog: spec.watchdog.is_some(),
             steps: ResetSteps::default(),
         };
-        let clock: Arc<dyn Clock> = Arc::new(NodeClock {
-            start: boot.since,
-            machine: machine.clone(),
-            frozen_at: AtomicU64::new(0),
-        });
+        let clock: Arc<dyn Clock> =
+            Arc::new(NodeClock { start: boot.since, machine: machine.clone(), frozen_at: AtomicU64::new(0) });
         let started = clock.now();
         let address = format!("{}:30001", spec.name);
         let host_file = folder.file.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -341,13 +334,8 @@ impl Agent {
             shared: Arc::clone(&shared),
             api_timeout: spec.tuning.api_server_timeout,
         });
-        let server = Server {
-            node: spec.name.clone(),
-            actor: machine.agent_actor(),
-            service,
-            shown,
-            gone: is_gone.clone(),
-        };
+        let server =
+            Server { node: spec.name.clone(), actor: machine.agent_actor(), service, shown, gone: is_gone.clone() };
         around.directory.listen(&address, server);
         let feeder = Arc::new(Mutex::new(None));
         let devices = SimulatedDevices {
@@ -366,12 +354,8 @@ impl Agent {
             trace: around.trace.clone(),
             breakage: around.breakage,
         };
-        let host = FolderOfProcess {
-            folder,
-            gone: is_gone,
-            network: around.network.clone(),
-            actor: machine.agent_actor(),
-        };
+        let host =
+            FolderOfProcess { folder, gone: is_gone, network: around.network.clone(), actor: machine.agent_actor() };
         let (node, handle) = Node::new(Parts {
             me: Me { node: spec.name.clone(), boot_id, address },
             settings,

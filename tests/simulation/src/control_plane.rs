@@ -139,7 +139,10 @@ impl ControlPlane {
                 text(lease, "/metadata/name") == name && text(lease, "/metadata/namespace") == "kube-node-lease"
             });
             let renewed = lease.map(|lease| text(lease, "/spec/renewTime")).unwrap_or_default();
-            let beat = format!("{renewed} {}", ready(&node).map(|ready| text(ready, "/lastHeartbeatTime")).unwrap_or_default());
+            let beat = format!(
+                "{renewed} {}",
+                ready(&node).map(|ready| text(ready, "/lastHeartbeatTime")).unwrap_or_default()
+            );
             let entry = self.beats.entry(name.to_owned()).or_insert_with(|| (beat.clone(), Instant::now()));
             if entry.0 != beat {
                 *entry = (beat, Instant::now());
@@ -153,7 +156,8 @@ impl ControlPlane {
                 condition["reason"] = json!("NodeStatusUnknown");
                 condition["lastTransitionTime"] = json!(seconds());
                 let version = text(&node, "/metadata/resourceVersion");
-                let patch = json!({ "metadata": { "resourceVersion": version }, "status": { "conditions": [condition] } });
+                let patch =
+                    json!({ "metadata": { "resourceVersion": version }, "status": { "conditions": [condition] } });
                 let _ = self.api.merge(&format!("{path}/status"), &patch).await;
                 continue;
             }
@@ -201,11 +205,10 @@ impl ControlPlane {
     async fn replace(&mut self) {
         let pods = self.pods();
         for workload in self.workloads.clone() {
-            let mine: Vec<_> =
-                pods.iter().filter(|pod| text(pod, "/metadata/labels/app") == workload.name).collect();
-            let there = mine.iter().any(|pod| {
-                workload.sort != Sort::ReplicaSet || pod.pointer("/metadata/deletionTimestamp").is_none()
-            });
+            let mine: Vec<_> = pods.iter().filter(|pod| text(pod, "/metadata/labels/app") == workload.name).collect();
+            let there = mine
+                .iter()
+                .any(|pod| workload.sort != Sort::ReplicaSet || pod.pointer("/metadata/deletionTimestamp").is_none());
             if there || (workload.sort == Sort::Bare && self.made > self.workloads.len() as u64) {
                 continue;
             }
@@ -294,10 +297,12 @@ impl ControlPlane {
             let lets_go = node.is_some_and(|node| {
                 items(node, "/spec/taints").iter().any(|taint| taint["key"] == OUT_OF_SERVICE)
                     || !text(node, "/status/nodeInfo/bootID").is_empty()
-                        && !items(node, "/status/volumesInUse").contains(&json!(format!("kubernetes.io/csi/{DRIVER}^{volume}")))
+                        && !items(node, "/status/volumesInUse")
+                            .contains(&json!(format!("kubernetes.io/csi/{DRIVER}^{volume}")))
             });
             if lets_go {
-                let _ = self.api.delete(&format!("{collection}/{}", text(attachment, "/metadata/name")), "", None).await;
+                let _ =
+                    self.api.delete(&format!("{collection}/{}", text(attachment, "/metadata/name")), "", None).await;
             }
         }
         for (volume, node) in needed {

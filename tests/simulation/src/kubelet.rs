@@ -85,9 +85,9 @@ impl Kubelet {
         };
         let now = seconds();
         let before = ready(&node);
-        let since = before.filter(|ready| ready["status"] == "True").map_or(now.as_str(), |ready| {
-            ready["lastTransitionTime"].as_str().unwrap_or(&now)
-        });
+        let since = before
+            .filter(|ready| ready["status"] == "True")
+            .map_or(now.as_str(), |ready| ready["lastTransitionTime"].as_str().unwrap_or(&now));
         let volumes: Vec<String> =
             self.boot.volumes().iter().map(|volume| format!("kubernetes.io/csi/{DRIVER}^{volume}")).collect();
         let status = json!({ "metadata": { "uid": text(&node, "/metadata/uid") }, "status": {
@@ -136,7 +136,8 @@ impl Kubelet {
 
     async fn look_after(&self, pod: &Value) -> Result<(), Code> {
         let uid = text(pod, "/metadata/uid");
-        let path = format!("/api/v1/namespaces/{}/pods/{}", text(pod, "/metadata/namespace"), text(pod, "/metadata/name"));
+        let path =
+            format!("/api/v1/namespaces/{}/pods/{}", text(pod, "/metadata/namespace"), text(pod, "/metadata/name"));
         if pod.pointer("/metadata/deletionTimestamp").is_some() {
             self.stop(uid, "it is terminating");
             // The volume has to be out of use before the pod is.
@@ -146,7 +147,8 @@ impl Kubelet {
                 other => other.map(drop),
             };
         }
-        if matches!(text(pod, "/status/phase"), "Succeeded" | "Failed") || self.boot.running().iter().any(|r| r == uid) {
+        if matches!(text(pod, "/status/phase"), "Succeeded" | "Failed") || self.boot.running().iter().any(|r| r == uid)
+        {
             return Ok(());
         }
         let volumes = volumes(pod);

@@ -52,6 +52,7 @@ pub fn simulate(
     let shared = shared.clone();
     let seed = scenario.seed;
     let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
+        seam::prepare(seed);
         let runtime = runtime();
         let factor = if breakage == Some(Breakage::ControllerDoesNotWait) { 40 } else { 1 };
         let report = runtime.block_on(async move {

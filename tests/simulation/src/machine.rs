@@ -29,6 +29,8 @@ pub struct MachineSpec {
     pub name: String,
     /// Zone label.
     pub zone: String,
+    /// Whether an agent runs on it; without one it is only a node.
+    pub has_agent: bool,
     /// Watchdog timeout, if there is a watchdog.
     pub watchdog: Option<Duration>,
     /// `isSoftwareRebootEnabled`.
@@ -213,7 +215,11 @@ impl Machine {
     pub fn start_agent(&self, boot: &Arc<Boot>) {
         let folder = {
             let state = self.state();
-            if state.agent.is_some() || !boot.is_alive() || state.boot.as_ref().is_none_or(|now| now.id != boot.id) {
+            if !self.spec.has_agent
+                || state.agent.is_some()
+                || !boot.is_alive()
+                || state.boot.as_ref().is_none_or(|now| now.id != boot.id)
+            {
                 return;
             }
             Arc::clone(&state.folder)

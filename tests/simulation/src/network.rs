@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::chance::Chance;
 
@@ -110,7 +110,8 @@ struct State {
 
 struct Inner {
     state: Mutex<State>,
-    changed: watch::Sender<u64>,
+    /// Wakes in the order in which was waited; a `watch` channel would wake in random order.
+    changed: Notify,
 }
 
 /// The network of one run; clones share it.
@@ -130,7 +131,7 @@ impl Network {
             weather: Weather::default(),
             chance: Chance::new(seed, 1),
         };
-        Self(Arc::new(Inner { state: Mutex::new(state), changed: watch::Sender::new(0) }))
+        Self(Arc::new(Inner { state: Mutex::new(state), changed: Notify::new() }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -140,7 +141,7 @@ impl Network {
 
     fn change(&self, act: impl FnOnce(&mut State)) {
         act(&mut self.state());
-        self.0.changed.send_modify(|version| *version += 1);
+        self.0.changed.notify_waiters();
     }
 
     /// Cuts one direction.
@@ -215,12 +216,22 @@ impl Network {
         self.state().frozen.contains(&actor)
     }
 
+    /// Looks now and after every change, until there is an answer.
+    async fn until<T>(&self, look: impl Fn() -> Option<T>) -> T {
+        loop {
+            let mut changed = std::pin::pin!(self.0.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            if let Some(answer) = look() {
+                return answer;
+            }
+            changed.await;
+        }
+    }
+
     /// Returns when the program is not stopped.
     pub async fn thawed(&self, actor: Actor) {
-        let mut changed = self.0.changed.subscribe();
-        while self.is_frozen(actor) {
-            let _ = changed.changed().await;
-        }
+        self.until(|| (!self.is_frozen(actor)).then_some(())).await;
     }
 
     /// Ends all open connections of a program to the API server.
@@ -234,11 +245,8 @@ impl Network {
 
     /// Returns when connections that are open now have ended.
     pub async fn was_reset(&self, actor: Actor) {
-        let mut changed = self.0.changed.subscribe();
         let before = self.resets(actor);
-        while self.resets(actor) == before {
-            let _ = changed.changed().await;
-        }
+        self.until(|| (self.resets(actor) != before).then_some(())).await;
     }
 
     /// Sets the weather.
@@ -290,17 +298,12 @@ impl Network {
 
     /// Waits until the way is open. An error if it refuses.
     pub async fn open(&self, from: Actor, to: Actor) -> Result<(), String> {
-        let mut changed = self.0.changed.subscribe();
-        loop {
-            match self.blocked(from, to) {
-                None => return Ok(()),
-                Some(Cut::Refused) => return Err("connection refused".to_owned()),
-                Some(Cut::Silent) => {
-                    // The sender lives as long as `self`.
-                    let _ = changed.changed().await;
-                }
-            }
-        }
+        self.until(|| match self.blocked(from, to) {
+            None => Some(Ok(())),
+            Some(Cut::Refused) => Some(Err("connection refused".to_owned())),
+            Some(Cut::Silent) => None,
+        })
+        .await
     }
 
     /// One message: its latency, then the way has to be open.

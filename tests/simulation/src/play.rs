@@ -88,6 +88,7 @@ impl World {
                 for node in &nodes {
                     self.isolate(&[*node], how);
                 }
+                self.around.trace.say("OUTAGE ENDS");
                 network.api_down(None);
                 sleep(stay).await;
                 self.mend(&nodes);

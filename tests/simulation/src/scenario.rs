@@ -179,8 +179,7 @@ impl Scenario {
             node.boot_time = chance.length(Duration::from_secs(10), Duration::from_secs(120));
             node.pace = chance.pick(&[2, 3, 3, 15]).map_secs();
         }
-        let sorts =
-            [Sort::StatefulSet, Sort::StatefulSetWithoutVolume, Sort::ReplicaSet, Sort::PatientJob, Sort::Bare];
+        let sorts = [Sort::StatefulSet, Sort::StatefulSetWithoutVolume, Sort::ReplicaSet, Sort::PatientJob, Sort::Bare];
         scenario.workloads = (0..chance.between(2, 6))
             .map(|number| Workload { name: format!("w{number}"), sort: chance.pick(&sorts) })
             .collect();
@@ -297,6 +296,7 @@ fn node(number: u16, zones: u16) -> MachineSpec {
         number,
         name: format!("node-{number}"),
         zone: format!("zone-{}", number % zones),
+        has_agent: true,
         watchdog: Some(Duration::from_secs(10)),
         software_reboot: true,
         reset_works: true,

@@ -30,22 +30,31 @@ struct Seam {
 
 thread_local! {
     static SEAM: Cell<Option<Seam>> = const { Cell::new(None) };
+    static EARLY: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 /// As long as it lives, time and chance on this thread are simulated.
 #[derive(Debug)]
 pub struct Simulated(());
 
+/// Chance only, on this thread, while a runtime is built: with it the keys of all hash maps of the thread are drawn.
+pub fn prepare(seed: u64) {
+    EARLY.set(Some(seed ^ 0x5eed));
+}
+
 /// Begins. Must be called on a runtime with a paused clock, and before anything on this thread used a hash map.
 pub fn enter(seed: u64, boottime_factor: u32) -> Simulated {
     // ahash keeps keys for the whole process and counts maps from an address.
     static ONCE: Once = Once::new();
+    EARLY.set(None);
     SEAM.set(Some(Seam { start: Instant::now(), random: 1, boottime_factor }));
     ONCE.call_once(|| {
         let _ = ahash::random_state::set_random_source(MapSeeds);
         let _ = ahash::RandomState::new();
     });
     SEAM.set(Some(Seam { start: Instant::now(), random: seed, boottime_factor }));
+    // Jitter of retries; otherwise seeded from the thread's id.
+    fastrand::seed(seed);
     Simulated(())
 }
 
@@ -88,7 +97,7 @@ pub fn splitmix(state: &mut u64) -> u64 {
 
 #[allow(unsafe_code)] // two functions of the C library, with its contract
 mod libc_functions {
-    use super::{BOOTTIME, MONOTONIC, WALL, splitmix, with};
+    use super::{BOOTTIME, Cell, EARLY, MONOTONIC, WALL, splitmix, with};
 
     /// # Safety
     /// As in the C library: `out` points to a `timespec`.
@@ -122,6 +131,15 @@ mod libc_functions {
     /// As in the C library: `out` points to `length` bytes.
     #[unsafe(no_mangle)]
     pub unsafe extern "C" fn getrandom(out: *mut libc::c_void, length: usize, flags: libc::c_uint) -> libc::ssize_t {
+        let early = EARLY.try_with(Cell::get).ok().flatten();
+        if let Some(mut state) = early {
+            for at in 0..length {
+                // SAFETY: the caller promises that `length` bytes are valid for writes.
+                unsafe { *out.cast::<u8>().add(at) = splitmix(&mut state) as u8 };
+            }
+            EARLY.set(Some(state));
+            return length.cast_signed();
+        }
         let simulated = with(|seam| {
             for at in 0..length {
                 // SAFETY: the caller promises that `length` bytes are valid for writes.

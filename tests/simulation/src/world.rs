@@ -172,7 +172,8 @@ impl World {
         put(&json!({ "apiVersion": group, "kind": "SelfNodeRemediationTemplate",
             "metadata": { "name": "simulation", "namespace": keys::palisade::NAMESPACE },
             "spec": { "template": { "spec": { "remediationStrategy": scenario.strategy } } } }))?;
-        let min_healthy = scenario.min_healthy.parse::<u32>().map_or_else(|_| json!(scenario.min_healthy), |n| json!(n));
+        let min_healthy =
+            scenario.min_healthy.parse::<u32>().map_or_else(|_| json!(scenario.min_healthy), |n| json!(n));
         let lasting = format!("{}s", scenario.unhealthy_for.as_secs());
         put(&json!({ "apiVersion": "remediation.medik8s.io/v1alpha1", "kind": "NodeHealthCheck",
             "metadata": { "name": "simulation" }, "spec": {
@@ -185,14 +186,8 @@ impl World {
                     "name": "simulation", "namespace": keys::palisade::NAMESPACE } } }))?;
         let network = Network::new(scenario.seed);
         let oracle = Oracle::new(trace.clone());
-        let around = Surroundings {
-            network,
-            api: store.service(),
-            directory: Directory::default(),
-            oracle,
-            trace,
-            breakage,
-        };
+        let around =
+            Surroundings { network, api: store.service(), directory: Directory::default(), oracle, trace, breakage };
         let machines =
             scenario.nodes.iter().map(|spec| Machine::new(spec.clone(), around.clone(), scenario.seed)).collect();
         let (controllers, certificates) = (Mutex::default(), Mutex::default());
@@ -324,8 +319,13 @@ impl World {
             if text(node, "/status/nodeInfo/bootID") != boot.id {
                 return Some(format!("{name} reports an old boot"));
             }
-            if let Some(taints) = node.pointer("/spec/taints").filter(|taints| taints.as_array().is_some_and(|t| !t.is_empty())) {
+            if let Some(taints) =
+                node.pointer("/spec/taints").filter(|taints| taints.as_array().is_some_and(|t| !t.is_empty()))
+            {
                 return Some(format!("{name} has taints {taints}"));
+            }
+            if !machine.spec.has_agent {
+                continue;
             }
             let lease = leases.iter().find(|lease| {
                 text(lease, "/metadata/name") == name && text(lease, "/metadata/namespace") == keys::palisade::NAMESPACE
@@ -343,13 +343,19 @@ impl World {
             if record.boot_id.as_str() != boot.id {
                 return Some(format!("the agent of {name} reports an old boot"));
             }
-            let full = self.machines.len().saturating_sub(1).min(15);
+            let agents = self.machines.iter().filter(|machine| machine.spec.has_agent).count();
+            let full = agents.saturating_sub(1).min(15);
             if !record.terms.claims.self_fences || record.terms.jury.len() < full {
-                return Some(format!("{name} has a jury of {} of {full}, claims {:?}", record.terms.jury.len(), record.terms.claims));
+                return Some(format!(
+                    "{name} has a jury of {} of {full}, claims {:?}",
+                    record.terms.jury.len(),
+                    record.terms.claims
+                ));
             }
         }
         let pods = self.store.objects("", "pods");
-        let running: Vec<String> = self.machines.iter().filter_map(Machine::boot).flat_map(|boot| boot.running()).collect();
+        let running: Vec<String> =
+            self.machines.iter().filter_map(Machine::boot).flat_map(|boot| boot.running()).collect();
         for workload in self.scenario.workloads.iter().filter(|workload| workload.sort != Sort::Bare) {
             let runs = pods.iter().any(|pod| {
                 text(pod, "/metadata/labels/app") == workload.name
@@ -394,7 +400,8 @@ impl World {
         }
         if path.starts_with("/api/v1/nodes/") {
             for node in self.store.objects("", "nodes") {
-                let taints = node.pointer("/spec/taints").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+                let taints =
+                    node.pointer("/spec/taints").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
                 let name = text(&node, "/metadata/name");
                 if !path.ends_with(name) || !taints.iter().any(|taint| taint["key"] == OUT_OF_SERVICE) {
                     continue;
@@ -402,7 +409,9 @@ impl World {
                 let machine = self.machines.iter().find(|machine| machine.spec.name == name);
                 let alive = machine.and_then(Machine::boot).filter(|boot| boot.is_alive());
                 if let Some(boot) = alive.filter(|boot| boot.id == text(&node, "/status/nodeInfo/bootID")) {
-                    self.around.oracle.foul(format!("{actor} called {name} out of service although boot {} lives", boot.id));
+                    self.around
+                        .oracle
+                        .foul(format!("{actor} called {name} out of service although boot {} lives", boot.id));
                 }
             }
         }
@@ -410,7 +419,10 @@ impl World {
 
     /// Whether a container of this pod runs anywhere.
     fn was(&self, uid: &str) -> bool {
-        self.machines.iter().filter_map(Machine::boot).any(|boot| boot.is_alive() && boot.running().iter().any(|r| r == uid))
+        self.machines
+            .iter()
+            .filter_map(Machine::boot)
+            .any(|boot| boot.is_alive() && boot.running().iter().any(|r| r == uid))
     }
 
     fn judge_reboots(&self) {

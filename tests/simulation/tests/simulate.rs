@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use palisade_simulation::network::Cut;
-use palisade_simulation::scenario::{Fault, Planned};
+use palisade_simulation::scenario::{DEFAULT_TUNING, Fault, Planned};
 use palisade_simulation::{Breakage, Keep, Report, Scenario, Shared, shared, simulate};
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -49,13 +49,93 @@ fn an_isolated_node_is_fenced_proven_released_and_recovers() {
     assert_eq!(report.waits.len(), 1, "{}", report.lines.join("\n"));
 }
 
+/// A cluster of so many nodes, of which the first is cut from everything. The reset by software has no effect: only the
+/// watchdog ends it.
+fn isolated_among(nodes: u16, agents: u16) -> Report {
+    let mut scenario = Scenario::quiet(7, nodes);
+    for node in &mut scenario.nodes {
+        node.reset_works = false;
+        node.has_agent = node.number < agents;
+        // A kubelet without pods has little to do.
+        node.pace = Duration::from_secs(if node.has_agent { 3 } else { 60 });
+        node.heartbeat = Duration::from_secs(20);
+    }
+    scenario.grace = Duration::from_secs(60);
+    let length = Duration::from_mins(4);
+    let fault = Fault::Isolate(vec![0], Cut::Silent);
+    scenario.faults = vec![Planned { at: Duration::from_secs(5), length, fault }];
+    scenario.healed_at = length;
+    scenario.exactly = Some(vec![0]);
+    run(scenario)
+}
+
+#[test]
+#[ignore = "a minute: cargo xtask simulate"]
+fn the_bound_between_intent_and_proof_is_the_same_for_3_30_and_300_nodes() {
+    // 300 real agents would only repeat what 30 do: the others are nodes with a kubelet.
+    let reports = [(3, 3), (30, 30), (300, 30)].map(|(nodes, agents)| isolated_among(nodes, agents));
+    let mut waits = Vec::new();
+    for report in &reports {
+        well(report);
+        assert_eq!(report.waits.len(), 1, "{}", report.lines.join("\n"));
+        waits.push(report.waits[0]);
+    }
+    println!("from intent to proof with 3, 30 and 300 nodes: {waits:?} s");
+    let longest = waits.iter().copied().fold(0.0, f64::max);
+    let shortest = waits.iter().copied().fold(f64::MAX, f64::min);
+    // T + 2 Wd + margin of these agents is 47.97 s, plus one round of questions and one read.
+    assert!(longest <= 47.97 + 5.0 && longest - shortest <= 2.0, "{waits:?}");
+}
+
+#[test]
+#[ignore = "two minutes: cargo xtask simulate"]
+fn an_outage_of_ten_minutes_with_50_agents_reboots_nobody_and_then_only_those_that_stay_cut() {
+    // Given 50 agents with the default timings (T is 72 s)
+    let mut scenario = Scenario::quiet(11, 50);
+    for node in &mut scenario.nodes {
+        node.tuning = DEFAULT_TUNING;
+        node.pace = Duration::from_secs(15);
+    }
+    // When nobody reaches the API for ten minutes, then it is back, but 40 % stay cut off
+    let cut: Vec<u16> = (0..50).filter(|number| number % 5 < 2).collect();
+    let outage = Duration::from_mins(10);
+    let fault = Fault::OutageThenCut(Cut::Silent, cut.clone(), Duration::from_mins(8));
+    scenario.faults = vec![Planned { at: Duration::from_secs(5), length: outage, fault }];
+    scenario.healed_at = outage + Duration::from_mins(9);
+    // Then those reboot and no others
+    scenario.exactly = Some(cut);
+    let report = run(scenario);
+    well(&report);
+    // And none of them during the outage.
+    let returned = report.lines.iter().position(|line| line.contains("OUTAGE ENDS")).expect("it ends");
+    let first = report.lines.iter().position(|line| line.contains(" ended: ")).expect("some are fenced");
+    assert!(returned < first, "{}", report.lines.join("\n"));
+}
+
+/// The oracle sees what is broken on purpose, within so many seeds.
+fn is_found(broken: Breakage, seeds: std::ops::RangeInclusive<u64>) {
+    let shared = parts();
+    for seed in seeds.clone() {
+        let report = simulate(Scenario::generate(seed), &shared, Some(broken), Keep::Happenings, runtime);
+        if let Some(foul) = report.fouls.iter().find(|foul| foul.contains("runs twice") || foul.contains("although")) {
+            println!("{broken:?} is found by seed {seed}: {foul}");
+            return;
+        }
+    }
+    panic!("{broken:?} is not found by the seeds {seeds:?}");
+}
+
 #[test]
 fn a_seed_replays_exactly() {
-    for seed in [3, 4, 10] {
+    for seed in [3, 10] {
         let twice = [(), ()].map(|()| simulate(Scenario::generate(seed), &parts(), None, Keep::Requests, runtime));
         let [first, second] = &twice;
         let differ = first.lines.iter().zip(&second.lines).enumerate().find(|(_, (one, other))| one != other);
-        assert!(differ.is_none(), "seed {seed}: {differ:?}, after {:#?}", &first.lines[differ.unwrap().0.saturating_sub(6)..differ.unwrap().0]);
+        assert!(
+            differ.is_none(),
+            "seed {seed}: {differ:?}, after {:#?}",
+            &first.lines[differ.unwrap().0.saturating_sub(6)..differ.unwrap().0]
+        );
         assert_eq!(first.hash, second.hash, "seed {seed}");
         assert!(first.events > 100);
     }
@@ -128,7 +208,8 @@ fn seeds() {
     );
     if let Some(file) = std::env::var_os("PALISADE_SIMULATE_JSON") {
         let seconds_per = elapsed / reports.len().max(1) as f64;
-        let json = serde_json::json!({ "seconds": elapsed, "seedsPerSecond": 1.0 / seconds_per, "bad": bad, "runs": reports });
+        let json =
+            serde_json::json!({ "seconds": elapsed, "seedsPerSecond": 1.0 / seconds_per, "bad": bad, "runs": reports });
         std::fs::write(file, json.to_string()).unwrap();
     }
     assert!(broken.is_some() || bad.is_empty(), "{} seeds failed: {bad:?}", bad.len());

@@ -12,6 +12,7 @@
 
 mod admit;
 mod audit;
+mod bell;
 mod builtin;
 mod cel;
 mod clock;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::builtin;
+use super::bell::{Bell, Listener};
 use super::meta;
 use super::resource::{Resource, ResourceKey};
 
@@ -41,7 +41,7 @@ pub struct Collection {
     history: VecDeque<Change>,
     /// Versions up to this one can no longer be watched from.
     forgotten: u64,
-    wake: watch::Sender<u64>,
+    wake: Bell,
 }
 
 /// Everything the store knows.
@@ -86,7 +86,7 @@ impl State {
             history: VecDeque::new(),
             // A client cannot have seen anything of a resource that did not exist yet.
             forgotten: version,
-            wake: watch::Sender::new(version),
+            wake: Bell::default(),
         });
         self.resources.insert(key, Arc::new(resource));
     }
@@ -201,14 +201,13 @@ impl State {
     fn remember(&mut self, key: &ObjectKey, change: Change) {
         let limit = self.history_limit;
         let Some(collection) = self.collections.get_mut(&key.resource) else { return };
-        let version = change.version;
         collection.history.push_back(change);
         while collection.history.len() > limit {
             if let Some(oldest) = collection.history.pop_front() {
                 collection.forgotten = oldest.version;
             }
         }
-        collection.wake.send_replace(version);
+        collection.wake.ring();
     }
 
     /// Forgets all history: watches that resume from before now are told 410 Gone.
@@ -220,8 +219,8 @@ impl State {
     }
 
     /// Wakes when the resource changes, and ends when it is retired.
-    pub fn subscribe(&self, resource: &ResourceKey) -> Option<watch::Receiver<u64>> {
-        Some(self.collections.get(resource)?.wake.subscribe())
+    pub fn subscribe(&self, resource: &ResourceKey) -> Option<Listener> {
+        Some(self.collections.get(resource)?.wake.listen())
     }
 
     /// Changes after a version, or the oldest version that can still be asked for.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures::Stream;
 use futures::stream::unfold;
 use serde_json::{Map, Value, json};
-use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
 use super::ApiStore;
+use super::bell::Listener;
 use super::error::ApiError;
 use super::meta;
 use super::selectors::Selector;
@@ -40,7 +40,7 @@ struct Watching {
     request: WatchRequest,
     cursor: u64,
     pending: VecDeque<Value>,
-    wake: Option<Receiver<u64>>,
+    wake: Option<Listener>,
     deadline: Instant,
     ended: bool,
 }
