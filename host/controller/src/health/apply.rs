@@ -41,8 +41,19 @@ pub(super) enum Change {
     Ending(ObjectKey),
     /// This one was told that its time is over.
     TimedOut(ObjectKey),
-    /// Nothing that the status shows.
+    /// Something that the status does not show.
+    Done,
+    /// Nothing: somebody else was faster, or it is not necessary any more.
     None,
+}
+
+/// Which version of an object may be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    /// Whichever there is of this UID.
+    Any,
+    /// The one that was decided on: what is counted must not be counted again because the watch shows it late.
+    Seen,
 }
 
 /// An action that failed; the text names the object.
@@ -66,24 +77,26 @@ impl Pass<'_> {
             Action::Create { node, step } => self.create(node, *step).await,
             Action::Delete { remediation, node, orphaned } => self.delete(remediation, node, *orphaned).await,
             Action::GiveUp { remediation, node, tell, failed } => self.give_up(remediation, node, *tell, *failed).await,
-            Action::StartHealthyDelay { remediation } => self.annotate(remediation, keys::HEALTHY_DELAY, now()).await,
+            Action::StartHealthyDelay { remediation } => {
+                self.annotate(remediation, keys::HEALTHY_DELAY, now(), Version::Any).await
+            }
             Action::ClearHealthyDelay { remediation } => {
-                self.annotate(remediation, keys::HEALTHY_DELAY, Value::Null).await
+                self.annotate(remediation, keys::HEALTHY_DELAY, Value::Null, Version::Any).await
             }
             Action::FlagOld { remediation, .. } => {
-                self.annotate(remediation, keys::OLD_FLAG, keys::OLD_FLAG_VALUE.into()).await
+                self.annotate(remediation, keys::OLD_FLAG, keys::OLD_FLAG_VALUE.into(), Version::Seen).await
             }
             Action::ForgetConfirmation { node } => self.forget_confirmation(node).await,
             Action::RenewLease { node, duration } => self.renew_lease(node, *duration).await,
             Action::ReleaseLease { lease } => {
                 let released = self.world.leases.release(lease, &self.policy.name_any()).await;
                 released
-                    .map(|()| Change::None)
+                    .map(|()| Change::Done)
                     .map_err(|error| Failure::new(format!("cannot release lease {lease}"), &error))
             }
         }?;
-        for observer in &self.world.observers {
-            observer.applied(self.policy, action);
+        if !matches!(change, Change::None) {
+            self.world.observers.iter().for_each(|observer| observer.applied(self.policy, action));
         }
         Ok(change)
     }
@@ -93,7 +106,7 @@ impl Pass<'_> {
         // Taken over meanwhile: the remediation goes on without it.
         let renewed = self.world.leases.obtain(node, &self.policy.name_any(), duration).await;
         let failure = |error| Failure::new(format!("cannot renew the lease of node {}", node.name), &error);
-        renewed.map(|_| Change::None).map_err(failure)
+        renewed.map(|_| Change::Done).map_err(failure)
     }
 
     async fn delete(&self, key: &ObjectKey, node: &str, orphaned: bool) -> Result<Change, Failure> {
@@ -135,20 +148,31 @@ impl Pass<'_> {
     }
 
     async fn give_up(&self, key: &ObjectKey, node: &str, tell: bool, failed: bool) -> Result<Change, Failure> {
-        if tell {
-            self.annotate(key, keys::TIMED_OUT, now()).await?;
+        if tell && matches!(self.annotate(key, keys::TIMED_OUT, now(), Version::Any).await?, Change::None) {
+            return Ok(Change::None);
         }
         let message = if failed { format!("{key} failed") } else { format!("{key} ran out of time") };
         self.tell(Weight::Warning, if failed { event::FAILED } else { event::TIMED_OUT }, &message, node).await;
         Ok(Change::TimedOut(key.clone()))
     }
 
-    async fn annotate(&self, key: &ObjectKey, annotation: &str, value: Value) -> Result<Change, Failure> {
+    async fn annotate(
+        &self,
+        key: &ObjectKey,
+        annotation: &str,
+        value: Value,
+        version: Version,
+    ) -> Result<Change, Failure> {
         let Some(kind) = self.kind(&key.api_version, &key.kind) else { return Ok(Change::None) };
-        let body = json!({ "metadata": { "uid": key.uid, "annotations": { annotation: value } } });
+        let mut body = json!({ "metadata": { "uid": key.uid, "annotations": { annotation: value } } });
+        if version == Version::Seen {
+            let seen = kind.get(&key.namespace, &key.name).filter(|seen| seen.uid().as_ref() == Some(&key.uid));
+            body["metadata"]["resourceVersion"] = seen.and_then(|seen| seen.resource_version()).into();
+        }
         let api = kind.api(&self.world.client, &key.namespace);
         match api.patch(&key.name, &PatchParams::default(), &Patch::Merge(body)).await {
-            Ok(_) => Ok(Change::None),
+            Ok(_) => Ok(Change::Done),
+            // Gone, or changed meanwhile: the watch shows how, and wakes the policy.
             Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(Change::None),
             Err(error) => Err(Failure::new(format!("cannot annotate {key}"), &error)),
         }

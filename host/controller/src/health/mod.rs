@@ -4,6 +4,7 @@
 //! concerns. One worker takes a policy at a time, asks `palisade_core::health` what to do, and applies it. A node or a
 //! policy that fails never keeps the others waiting: its error is reported and it is tried again later.
 
+mod answer;
 mod apply;
 mod create;
 mod definitions;

@@ -106,7 +106,7 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
     scene.surroundings.leases = world.leases.all();
     // Planned again over what the actions made of the remediations, so that the status shows them at once.
     let report = scene.plan();
-    let wanted = status::wanted(policy, &report, Timestamp::now());
+    let wanted = status::wanted(policy, &report, &scene.judgement, Timestamp::now());
     if let Some(written) = status::write(&world.client, policy, &wanted).await? {
         world.written.put(policy, written);
         world.reporter.weather(guarded, &report).await;
@@ -177,7 +177,7 @@ async fn apply_in_order(pass: &Pass<'_>, actions: Vec<&Action>) -> Vec<Result<Ch
             continue;
         }
         let result = pass.apply(action).await;
-        not_stopped |= result.is_err() && matches!(action, Action::GiveUp { .. });
+        not_stopped |= matches!((&result, action), (Err(_) | Ok(Change::None), Action::GiveUp { .. }));
         results.push(result);
     }
     results

@@ -20,7 +20,7 @@ use super::template::Templates;
 use super::{World, extensions, status, views};
 
 /// A guard that was asked about a node and refused is not asked again for this long, however often the policy is woken.
-const REFUSED: Duration = Duration::from_secs(20);
+const REFUSED: Duration = Duration::from_secs(5);
 /// A guard that takes longer knows nothing.
 const ASKED: Duration = Duration::from_secs(15);
 
@@ -71,7 +71,7 @@ impl<'a> Scene<'a> {
             ..Surroundings::default()
         };
         let unhealthy = |node: &&NodeView| {
-            node.is_control_plane() && matches!(judgement.verdicts.get(&node.name), Some(Verdict::Matching { .. }))
+            node.may_run_etcd() && matches!(judgement.verdicts.get(&node.name), Some(Verdict::Matching { .. }))
         };
         if nodes.iter().any(|node| unhealthy(&node)) {
             for node in nodes.iter().filter(unhealthy) {
@@ -122,7 +122,7 @@ impl<'a> Scene<'a> {
             let plan = self.plan();
             let candidates = creates(&plan).filter_map(|name| self.nodes.iter().find(|node| node.name == name));
             let unasked = candidates
-                .filter(|node| node.is_control_plane() && !self.surroundings.guards.contains_key(&node.name))
+                .filter(|node| node.may_run_etcd() && !self.surroundings.guards.contains_key(&node.name))
                 .collect::<Vec<_>>();
             if unasked.is_empty() {
                 return;
@@ -147,7 +147,7 @@ impl<'a> Scene<'a> {
             },
             Change::Ending(key) => self.update(&key.uid, |view| view.terminating = true),
             Change::TimedOut(key) => self.update(&key.uid, |view| view.timed_out = true),
-            Change::None => {}
+            Change::Done | Change::None => {}
         }
     }
 
@@ -169,7 +169,7 @@ pub(super) fn creates(plan: &Plan) -> impl Iterator<Item = &str> {
 fn is_control_plane(nodes: &[NodeView], name: &str) -> bool {
     // Nodes are sorted by name.
     let position = nodes.binary_search_by(|node| node.name.as_str().cmp(name));
-    position.is_ok_and(|position| nodes[position].is_control_plane())
+    position.is_ok_and(|position| nodes[position].may_run_etcd())
 }
 
 /// Every remediation of a control-plane node that other policies' templates make.
@@ -190,7 +190,7 @@ async fn elsewhere(world: &World, name: &str) -> Result<Vec<Elsewhere>, KindErro
             for object in kind.all() {
                 let view = views::remediation(&object, name);
                 let node = world.nodes.get(&view.node);
-                if view.control_plane || node.is_some_and(|node| node.is_control_plane()) {
+                if view.control_plane || node.is_some_and(|node| node.may_run_etcd()) {
                     found.insert(view.key.uid.clone(), Elsewhere { node: view.node, key: view.key });
                 }
             }

@@ -7,13 +7,18 @@ use kube::api::{Api, Patch, PatchParams};
 use palisade_api::NodeHealthCheck;
 use palisade_api::node_health_check::NodeHealthCheckStatus;
 use palisade_api::reasons::{condition, phase, reason};
-use palisade_core::health::{Hold, Plan, Storm};
+use palisade_core::health::{Hold, Judgement, Plan, Storm};
 use serde_json::{Map, Value, json};
 
-use super::extensions;
+use super::{answer, extensions};
 
 /// The status that a plan asks for. `lastUpdateTime` moves only if something else did.
-pub(super) fn wanted(policy: &NodeHealthCheck, plan: &Plan, now: Timestamp) -> NodeHealthCheckStatus {
+pub(super) fn wanted(
+    policy: &NodeHealthCheck,
+    plan: &Plan,
+    judgement: &Judgement,
+    now: Timestamp,
+) -> NodeHealthCheckStatus {
     let before = policy.status.clone().unwrap_or_default();
     let mut after = NodeHealthCheckStatus {
         observed_nodes: Some(count(plan.observed)),
@@ -24,6 +29,7 @@ pub(super) fn wanted(policy: &NodeHealthCheck, plan: &Plan, now: Timestamp) -> N
         reason: Some(plan.reason.clone()),
         ..before.clone()
     };
+    answer::complete(&mut after.unhealthy_nodes, &before.unhealthy_nodes, &policy.spec, plan, judgement, now);
     let generation = policy.metadata.generation;
     set_disabled(&mut after.conditions, plan.disabled.as_ref(), generation, now);
     set_storm(&mut after.conditions, &plan.storm, policy.spec.storm_cooldown_duration.is_some(), generation, now);
@@ -203,9 +209,9 @@ mod tests {
     #[test]
     fn a_plan_that_changes_nothing_changes_no_time() {
         let plan = Plan { observed: 3, healthy: 3, phase: phase::ENABLED, ..Plan::default() };
-        let first = wanted(&policy(None), &plan, at(100));
+        let first = wanted(&policy(None), &plan, &Judgement::default(), at(100));
         assert_eq!(first.last_update_time, Some(Time(at(100))));
-        let second = wanted(&policy(Some(first.clone())), &plan, at(200));
+        let second = wanted(&policy(Some(first.clone())), &plan, &Judgement::default(), at(200));
         assert_eq!(first, second);
     }
 
@@ -213,13 +219,13 @@ mod tests {
     fn the_condition_keeps_its_time_but_not_its_message() {
         let hold = |message: &str| Hold { reason: reason::TEMPLATE_NOT_FOUND, message: message.to_owned() };
         let disabled = |message| Plan { disabled: Some(hold(message)), phase: phase::DISABLED, ..Plan::default() };
-        let first = wanted(&policy(None), &disabled("one"), at(100));
-        let second = wanted(&policy(Some(first)), &disabled("two"), at(200));
+        let first = wanted(&policy(None), &disabled("one"), &Judgement::default(), at(100));
+        let second = wanted(&policy(Some(first)), &disabled("two"), &Judgement::default(), at(200));
         let condition = &second.conditions[0];
         assert_eq!((condition.status.as_str(), condition.message.as_str()), ("True", "two"));
         assert_eq!(condition.last_transition_time, Time(at(100)));
         assert_eq!(condition.observed_generation, Some(3));
-        let third = wanted(&policy(Some(second)), &Plan::default(), at(300));
+        let third = wanted(&policy(Some(second)), &Plan::default(), &Judgement::default(), at(300));
         assert_eq!(third.conditions[0].last_transition_time, Time(at(300)));
         assert_eq!(third.conditions[0].reason, "NodeHealthCheckEnabled");
     }

@@ -1,11 +1,11 @@
 //! Cases of the behaviour tables; every test names what it shows.
 
 mod extensions;
+mod holding;
 mod judging;
+mod leases;
 mod planning;
 mod recovery;
-mod holding;
-mod leases;
 
 use std::time::Duration;
 

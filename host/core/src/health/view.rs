@@ -87,6 +87,11 @@ impl NodeView {
         [cluster::CONTROL_PLANE_ROLE, cluster::MASTER_ROLE].iter().any(|role| self.labels.contains_key(*role))
     }
 
+    /// Whether it may hold a member of etcd: control-plane nodes, and nodes that have this role alone (RKE2, k3s).
+    pub fn may_run_etcd(&self) -> bool {
+        self.is_control_plane() || self.labels.contains_key(cluster::ETCD_ROLE)
+    }
+
     /// Whether the user keeps every remediation away from it.
     pub fn is_excluded(&self) -> bool {
         self.labels.get(remediation::EXCLUDE).is_some_and(|value| value == "true")

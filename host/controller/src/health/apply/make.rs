@@ -59,6 +59,12 @@ impl Pass<'_> {
         kind: &super::Kind,
         mut body: Value,
     ) -> Result<Change, kube::Error> {
+        if !kind.namespaced
+            && let Some(metadata) = body["metadata"].as_object_mut()
+        {
+            // The reference of a cluster-scoped template may name one all the same.
+            metadata.remove("namespace");
+        }
         if let Some(machine) = self.machine(node, step).await? {
             create::add_owner(&mut body, &machine);
         }

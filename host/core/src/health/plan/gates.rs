@@ -150,10 +150,11 @@ fn machine(snapshot: &Snapshot<'_>, candidate: &Candidate<'_>) -> Option<SkipRea
 }
 
 fn control_plane(snapshot: &Snapshot<'_>, candidate: &Candidate<'_>) -> Option<SkipReason> {
-    if !candidate.node.is_control_plane() {
+    // A node with a member of etcd counts too: two at once may cost the quorum although each alone would not.
+    if !candidate.node.may_run_etcd() {
         return None;
     }
-    let planned = snapshot.started.iter().find(|other| other.is_control_plane() && other.name != candidate.node.name);
+    let planned = snapshot.started.iter().find(|other| other.may_run_etcd() && other.name != candidate.node.name);
     let planned = planned.map(|other| other.name.clone());
     let running = || {
         let (node, remediation) = snapshot.index.other_control_plane(&candidate.node.name)?;

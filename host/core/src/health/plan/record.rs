@@ -34,6 +34,7 @@ impl Planner<'_> {
             remediations: self.recorded(node, false),
             conditions_healthy_timestamp: Some(since.unwrap_or(Time(self.outlook.now))),
             healthy_delayed: delayed.then_some(true),
+            ..UnhealthyNode::default()
         };
         self.plan.unhealthy.push(entry);
     }
@@ -78,7 +79,9 @@ impl Planner<'_> {
     /// not tried twice for one failure of the node.
     fn recorded(&self, node: &str, keep_given_up: bool) -> Vec<Remediation> {
         let mut existing: Vec<&RemediationView> = self.index.own(node).collect();
-        existing.sort_by(|a, b| (a.created, &a.key).cmp(&(b.created, &b.key)));
+        // Stamps have whole seconds: of two made in one, the lower step of the ladder came first.
+        let step = |view: &RemediationView| self.steps.iter().position(|step| step.made(view));
+        existing.sort_by(|a, b| (a.created, step(a), &a.key).cmp(&(b.created, step(b), &b.key)));
         let mut recorded: Vec<Remediation> = existing.into_iter().map(|view| self.record(node, view)).collect();
         if keep_given_up {
             let gone = self.entry(node).into_iter().flat_map(|entry| &entry.remediations).filter(|known| {

@@ -308,3 +308,15 @@ fn everything_failing_at_once_is_held_by_the_first_rule_that_says_so() {
     assert_eq!(flag(&plan, extension::CORRELATED), Some((true, extension::OBSERVER)));
     assert!(plan.extras.attempts.len() <= 1_000);
 }
+
+#[test]
+fn nodes_that_run_nothing_but_etcd_go_one_at_a_time_too() {
+    let etcd = |mut node: NodeView| {
+        node.labels.insert(cluster::ETCD_ROLE.to_owned(), "true".to_owned());
+        node
+    };
+    let nodes = [etcd(sick("a")), etcd(sick("b")), control_plane(sick("c")), sick("d")];
+    let plan = Scene::new(lenient(), nodes).plan();
+    assert_eq!(created(&plan), ["a", "d"]);
+    assert_eq!(rules(&plan), [("b", "controlPlane"), ("c", "controlPlane")]);
+}

@@ -20,7 +20,10 @@ fn rule(plan: &Plan) -> Vec<&'static str> {
 fn a_storm_holds_until_its_cooldown_is_over() {
     // Given five nodes, of which three are sick: too many
     let nodes = |sick_ones: usize| {
-        ["a", "b", "c", "d", "e"].into_iter().enumerate().map(move |(at, name)| if at < sick_ones { sick(name) } else { ok(name) })
+        ["a", "b", "c", "d", "e"]
+            .into_iter()
+            .enumerate()
+            .map(move |(at, name)| if at < sick_ones { sick(name) } else { ok(name) })
     };
     let mut scene = Scene::new(stormy(), nodes(3));
     let plan = scene.pass();
@@ -65,7 +68,9 @@ fn during_a_storm_running_steps_time_out_and_recovered_nodes_are_released() {
     .with(ended.clone());
     scene.storm.active = true;
     let plan = scene.plan();
-    assert!(matches!(&plan.actions[..], [Action::GiveUp { node, .. }, last] if node == "b" && *last == delete(&ended, false)));
+    assert!(
+        matches!(&plan.actions[..], [Action::GiveUp { node, .. }, last] if node == "b" && *last == delete(&ended, false))
+    );
 }
 
 #[test]

@@ -96,9 +96,9 @@ fn our_lease_is_released_when_the_remediation_is_gone_and_not_before() {
 #[test]
 fn a_step_asks_for_its_own_time() {
     let steps = steps(&ladder());
-    assert_eq!(steps.iter().map(Step::lease_duration).collect::<Vec<_>>(), [
-        Duration::from_secs(60),
-        Duration::from_secs(300)
-    ]);
+    assert_eq!(
+        steps.iter().map(Step::lease_duration).collect::<Vec<_>>(),
+        [Duration::from_secs(60), Duration::from_secs(300)]
+    );
     assert_eq!(super::steps(&classic())[0].lease_duration(), CLASSIC);
 }

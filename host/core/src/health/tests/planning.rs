@@ -269,3 +269,14 @@ fn two_templates_of_one_kind_are_two_steps() {
     assert!(matches!(&plan.actions[..], [Action::GiveUp { remediation, .. }] if remediation.uid == "another"));
     assert_eq!(plan.unhealthy[0].remediations.len(), 2);
 }
+
+#[test]
+fn steps_made_in_the_same_second_are_listed_in_the_order_of_the_ladder() {
+    let mut first = running("Foo", "b", 5);
+    first.timed_out = true;
+    // By name and kind, the second would come first.
+    let second = running("Bar", "b", 5);
+    let plan = Scene::new(ladder(), [ok("a"), sick("b"), ok("c")]).with(second).with(first).plan();
+    let kinds: Vec<_> = plan.unhealthy[0].remediations.iter().map(|known| known.resource.kind.as_deref()).collect();
+    assert_eq!(kinds, [Some("Foo"), Some("Bar")]);
+}
