@@ -33,7 +33,7 @@ use crate::world::Breakage;
 /// Namespace of the agents' leases.
 const NAMESPACE: &str = "palisade-system";
 /// How often an agent looks at the others at the least.
-const ROSTER: Duration = Duration::from_mins(2);
+const ROSTER: Duration = Duration::from_mins(5);
 
 /// The folder under `/run`: a reboot clears it.
 #[derive(Default)]

@@ -177,7 +177,7 @@ impl Scenario {
             // Rates differ by one part in a hundred at the most.
             node.clock_per_mille = chance.between(0, 8).cast_signed() - 4;
             node.boot_time = chance.length(Duration::from_secs(10), Duration::from_secs(120));
-            node.pace = chance.pick(&[2, 3, 3, 15]).map_secs();
+            node.pace = chance.pick(&[4, 5, 5, 15]).map_secs();
         }
         let sorts = [Sort::StatefulSet, Sort::StatefulSetWithoutVolume, Sort::ReplicaSet, Sort::PatientJob, Sort::Bare];
         scenario.workloads = (0..chance.between(2, 6))
@@ -305,6 +305,6 @@ fn node(number: u16, zones: u16) -> MachineSpec {
         clock_per_mille: 0,
         boot_time: Duration::from_secs(30),
         heartbeat: Duration::from_secs(10),
-        pace: Duration::from_secs(3),
+        pace: Duration::from_secs(4),
     }
 }
