@@ -226,6 +226,26 @@ pub struct UnhealthyNode {
     /// Whether only healthyDelay keeps it from counting as healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthy_delayed: Option<bool>,
+    /// What the policy thinks of it: Unhealthy or Suspect with the condition, Healthy, or NotSelected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// Since when it is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub since: Option<Time>,
+    /// The rule that keeps the policy from starting a remediation, for example threshold, lease or budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<String>,
+    /// Why it holds, and what would let it go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_because: Option<String>,
+    /// What happens next if nothing else does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// When that happens at the latest, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub next_at: Option<Time>,
 }
 
 /// A remediation made for a node.
@@ -266,6 +286,7 @@ resource! {
         Column::wide("Min healthy", "string", ".spec.minHealthy", "Threshold"),
         Column::wide("Max unhealthy", "string", ".spec.maxUnhealthy", "Threshold"),
         Column::wide("Unhealthy", "string", ".status.unhealthyNodes[*].name", "Unhealthy nodes"),
+        Column::wide("Blocked by", "string", ".status.unhealthyNodes[*].blockedBy", "What keeps them from being remediated"),
         Column::wide("Reason", "string", ".status.reason", "Why this phase"),
     ],
     spec: optional,

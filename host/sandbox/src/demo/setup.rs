@@ -118,6 +118,8 @@ fn controller_rules() -> Value {
         rule(&[""], &["pods"], &["get", "list", "watch", "delete", "patch"]),
         rule(&["", "events.k8s.io"], &["events"], &["create", "update", "patch"]),
         rule(&[""], &["persistentvolumes", "persistentvolumeclaims", "namespaces", "configmaps"], &READ),
+        // The one of the node leases, if nobody made it.
+        rule(&[""], &["namespaces"], &["create"]),
         rule(&["storage.k8s.io"], &["volumeattachments"], &["get", "list", "watch", "delete"]),
         rule(&["apps"], &["statefulsets", "daemonsets", "replicasets", "deployments"], &READ),
         rule(&["batch"], &["jobs"], &READ),

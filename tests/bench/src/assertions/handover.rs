@@ -57,7 +57,7 @@ struct Episode {
 }
 
 async fn with_election(stand: &Stand, handovers: usize) -> anyhow::Result<String> {
-    let fleet = stand.fleet(fleet::Spec::new(POLICY, NODES)).await?;
+    let fleet = stand.fleet(spec()).await?;
     let mut pair = [
         stand.controller("hand-a", &["--leader-elect"]).await?,
         stand.controller("hand-b", &["--leader-elect"]).await?,
@@ -84,7 +84,7 @@ async fn with_election(stand: &Stand, handovers: usize) -> anyhow::Result<String
 }
 
 async fn without_election(stand: &Stand, enough: usize) -> anyhow::Result<String> {
-    let fleet = stand.fleet(fleet::Spec::new(POLICY, NODES)).await?;
+    let fleet = stand.fleet(spec()).await?;
     let mut pair = [stand.controller("both-a", &[]).await?, stand.controller("both-b", &[]).await?];
     install_policy(stand).await?;
     let mark = stand.plane.audit.mark()?;
@@ -101,6 +101,11 @@ async fn without_election(stand: &Stand, enough: usize) -> anyhow::Result<String
     }
     cleanup(stand, pair, fleet).await?;
     Ok(shown)
+}
+
+/// A small fleet with quick heartbeats, for a control plane that soon calls a node silent.
+fn spec() -> fleet::Spec {
+    fleet::Spec { lease_period: Duration::from_secs(1), ..fleet::Spec::new(POLICY, NODES) }
 }
 
 async fn install_policy(stand: &Stand) -> anyhow::Result<()> {

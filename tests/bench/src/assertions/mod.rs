@@ -86,7 +86,7 @@ pub async fn run(options: &Options) -> anyhow::Result<bool> {
     }
     if report.wants("handover") || report.wants("contract") {
         // Small fleets, so one control plane does for both.
-        let stand = Stand::start(&options.parts, Some(Duration::from_secs(4))).await?;
+        let stand = Stand::start(&options.parts, Some(Duration::from_secs(8))).await?;
         if report.wants("handover") {
             Box::pin(handover::play(&mut report, &stand, options)).await;
         }
