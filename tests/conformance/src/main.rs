@@ -11,7 +11,7 @@ use palisade_conformance::case::{Case, Tag};
 use palisade_conformance::plane::Parts;
 use palisade_conformance::report::{self, Outcome, Verdict};
 use palisade_conformance::run::{self, Options};
-use palisade_conformance::{cases, catalogue};
+use palisade_conformance::{cases, catalogue, self_node};
 use palisade_sandbox::demo::BackendKind;
 use palisade_sandbox::lab::process;
 
@@ -117,6 +117,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<bool> {
             .with_context(|| format!("back end {backend}; logs are in {}", dir.display()))?;
         outcomes.extend(ran);
         outcomes.extend(left_out(&arguments, backend));
+        outcomes.extend(self_node_elsewhere(&arguments, backend));
         times.insert(backend.to_string(), started.elapsed().as_secs_f64());
     }
     outcomes.sort_by(|a, b| (a.section.len(), &a.section, &a.id).cmp(&(b.section.len(), &b.section, &b.id)));
@@ -159,6 +160,23 @@ fn left_out(arguments: &Arguments, backend: BackendKind) -> Vec<Outcome> {
         .collect()
 }
 
+/// What the specification of SelfNodeRemediation lists and this suite does not run: where it is proven, or why not.
+fn self_node_elsewhere(arguments: &Arguments, backend: BackendKind) -> Vec<Outcome> {
+    self_node::catalogue::not_here()
+        .filter(|((id, ..), _)| is_chosen(arguments, id))
+        .map(|((id, section, tag), why)| Outcome {
+            id: id.to_owned(),
+            tag,
+            section: section.to_owned(),
+            given: String::new(),
+            then: String::new(),
+            backend,
+            verdict: Verdict::LeftOut(why),
+            seconds: 0.0,
+        })
+        .collect()
+}
+
 fn tell(arguments: &Arguments, outcomes: &[Outcome], times: &BTreeMap<String, f64>) -> anyhow::Result<bool> {
     let differences = report::differences(outcomes);
     let failed: Vec<&Outcome> = outcomes.iter().filter(|one| matches!(one.verdict, Verdict::Failed(_))).collect();
@@ -188,6 +206,7 @@ fn tell(arguments: &Arguments, outcomes: &[Outcome], times: &BTreeMap<String, f6
             .filter(|case| !listed.iter().any(|(id, ..)| *id == case.id) && case.tag != Tag::Beyond)
             .count();
         println!("listed cases of NodeHealthCheck automated: {covered} of {}; others: {kept_back}", listed.len());
+        println!("{}", self_node::catalogue::summary());
         for (backend, seconds) in times {
             println!("{backend}: {seconds:.0} s");
         }

@@ -93,7 +93,8 @@ impl<K: Remediation> Pass<K> {
     /// The out-of-service taint goes with the remediation, whether Kubernetes has freed everything by then or not.
     async fn tell_of_unfinished_release(&self, node: Option<&Node>) {
         let taint = taints::out_of_service();
-        let stands = node.is_some_and(|node| taints::has(node, &taint)) && self.owned_release_taints().contains(&taint);
+        let ours = self.owned_release_taints().iter().any(|owned| owned.key == taint.key);
+        let stands = ours && node.is_some_and(|node| taints::has(node, &taint));
         if stands && !status::is_completed(&self.status) {
             let message = "the remediation was deleted before all pods and volumes of the old boot were freed; the \
                            out-of-service taint is removed";

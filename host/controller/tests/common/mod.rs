@@ -119,6 +119,8 @@ impl World {
 
     /// The machine is back: kubelet and agent run with a new boot.
     pub async fn boot(&mut self, boot: &str) {
+        // The kubelet is first: a boot that nobody has named gets no other key.
+        self.patch_ready(VICTIM, "Unknown", Some(boot)).await;
         self.agents.boot(&self.client, VICTIM, boot).await;
         self.patch_ready(VICTIM, "True", Some(boot)).await;
     }

@@ -223,6 +223,8 @@ impl Agent {
 
     /// The machine is back: kubelet and agent run with a new boot.
     pub async fn comes_back(&self, boot: &str) -> anyhow::Result<()> {
+        // The kubelet is first: a boot that nobody has named gets no other key.
+        self.world.boots(&self.node, boot).await?;
         let key = Key::generate()?;
         let request = key.signing_request(&self.node.name)?;
         *self.key.borrow_mut() = key;
@@ -230,7 +232,6 @@ impl Agent {
         self.world.patch("Lease", NAMESPACE, &self.node.name, patch).await?;
         self.certificate().await?;
         self.publish(boot, |_| {}).await?;
-        self.world.boots(&self.node, boot).await?;
         self.node.becomes(State::Fine).await
     }
 

@@ -69,6 +69,26 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("C107", "rule R4 is the agent's: its own tests"),
 ];
 
+/// Listed ids without a case of this suite, each with what is to be said about it.
+pub fn not_here() -> impl Iterator<Item = (Listed, String)> {
+    SELF_NODE_REMEDIATION.iter().filter_map(|listed| {
+        let elsewhere = ELSEWHERE.iter().find(|(id, ..)| *id == listed.0);
+        let elsewhere = elsewhere.map(|(_, file, test)| format!("proven elsewhere: {file}, {test}"));
+        let left_out = LEFT_OUT.iter().find(|(id, _)| *id == listed.0).map(|(_, why)| (*why).to_owned());
+        Some((*listed, elsewhere.or(left_out)?))
+    })
+}
+
+/// One line: how many are cases here, proven elsewhere, replaced or left out.
+pub fn summary() -> String {
+    let (all, elsewhere, left_out) = (SELF_NODE_REMEDIATION.len(), ELSEWHERE.len(), LEFT_OUT.len());
+    format!(
+        "listed cases of SelfNodeRemediation: {all}; {} automated here, {elsewhere} proven by tests named above, \
+         {left_out} replaced or left out with a reason",
+        all - elsewhere - left_out
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

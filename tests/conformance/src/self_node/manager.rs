@@ -44,9 +44,7 @@ pub fn cases() -> Vec<Case> {
                 know(&w).await?;
                 let trio = w.trio().await?;
                 let name = &trio.victim.node.name;
-                let forged = json!({ "metadata": { "annotations": { "palisade.dev/agent-record-signature": "AAAA" } } });
                 let key = palisade_core::fencing::record::RECORD_SIGNATURE;
-                let _ = forged;
                 w.patch("Lease", NAMESPACE, name, json!({ "metadata": { "annotations": { key: "AAAA" } } })).await?;
                 let snr = w.remediate(&trio.victim.node, "ResourceDeletion").await?;
                 snr.complains("cannot end itself").await?;
