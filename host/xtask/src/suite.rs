@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use crate::demo::Parts;
 use crate::workspace::{Workspace, cargo};
-use crate::{bench, build, check, conformance, controlplane, crds, guests, netns, shell, tools, vm};
+use crate::{bench, build, check, conformance, controlplane, crds, etcd, guests, netns, shell, simulate, tools, vm};
 
 type Work = fn(&Workspace) -> anyhow::Result<()>;
 type Step = (&'static str, Work);
@@ -47,7 +47,14 @@ const TRACKS: &[Track] = &[
         ],
     },
     // These compute: they take what the others leave.
-    Track { niceness: 10, steps: &[("controlplane", controlplane_itself)] },
+    Track {
+        niceness: 10,
+        steps: &[
+            ("controlplane", controlplane_itself),
+            ("etcd", etcd::run),
+            ("simulate", |workspace| simulate::run(workspace, &simulate::Options::SUITE)),
+        ],
+    },
 ];
 
 struct Track {
