@@ -153,6 +153,23 @@ pub fn cases() -> Vec<Case> {
                 sick.label(EXCLUDE, None).await?;
                 w.remediation(&sick).await.map(drop)
             }),
+        case("R11", Fix, SECTION)
+            .given("a node is excluded while a ladder runs for it")
+            .then("the running step is not abandoned: it is told when its time is over, and its lease is kept; no next step")
+            .run(async |w| {
+                let [sick, ..] = w.nodes([Sick, Fine, Fine]).await?;
+                let ladder = [("FooTemplate", "foo", 0, "5s"), ("BarTemplate", "bar", 1, "10m")];
+                let policy = w.policy().ladder(&ladder).create().await?;
+                let first = w.remediation(&sick).await?;
+                sick.label(EXCLUDE, Some("true")).await?;
+                policy.event("Warning", "RemediationSkipped", &sick.name).await?;
+                first.annotated(crate::remediation::TIMED_OUT).await?;
+                policy.looked().await?;
+                ensure!(w.ever("Bar", &sick) == 0, "a new step began for an excluded node");
+                ensure!(sick.lease_now().await?.is_some(), "the lease was dropped while the remediation is there");
+                sick.becomes(Fine).await?;
+                first.gone().await
+            }),
         case("R12", Keep, SECTION)
             .given("a template with an empty spec.template")
             .then("it is usable, and its remediations have no specification")

@@ -204,6 +204,21 @@ pub fn cases() -> Vec<Case> {
                 controller.kill().await;
                 Ok(())
             }),
+        case("E11", Keep, SECTION)
+            .given("one template, no ladder, and the remediation says Succeeded=False")
+            .then("nothing follows: it is not told to stop and not replaced")
+            .run(async |w| {
+                let [sick, ..] = w.nodes([Sick, Fine, Fine]).await?;
+                let policy = w.policy().create().await?;
+                let made = w.remediation(&sick).await?;
+                made.says("Succeeded", "False").await?;
+                policy.looked().await?;
+                made.stays().await?;
+                ensure!(made.now().await?["metadata"]["annotations"][TIMED_OUT].is_null(), "it was told to stop");
+                policy.shows(json!({ "phase": "Remediating", "unhealthyNodes": [{ "remediations": [{ "timedOut": null }] }] })).await?;
+                ensure!(w.ever("Foo", &sick) == 1, "it was replaced");
+                Ok(())
+            }),
         case("E12", Keep, SECTION)
             .given("the controller is down from before a time-out until after it")
             .then(

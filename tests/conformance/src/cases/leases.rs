@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::ensure;
 use serde_json::json;
 
-use crate::case::Tag::{Fix, Keep};
+use crate::case::Tag::{Design, Fix, Keep};
 use crate::case::{Case, Place, case};
 use crate::node::State::{Fine, Sick, SickFor};
 use crate::plane::Start;
-use crate::world::LEASES;
+use crate::world::{LEASES, SOON};
 
 const SECTION: &str = "8.7";
 const OTHER: &str = "node-maintenance";
@@ -133,6 +133,30 @@ pub fn cases() -> Vec<Case> {
                 made.held(false).await?;
                 sick.lease_gone().await
             }),
+        case("L08", Keep, SECTION)
+            .given("our lease would end before the next renewal is due")
+            .then("it is renewed to 660 s from now, with the same acquireTime and no transition")
+            .run(async |w| {
+                let [sick, ..] = w.nodes([Sick, Fine, Fine]).await?;
+                let policy = w.policy().create().await?;
+                w.remediation(&sick).await?;
+                let before = sick.lease(json!({ "leaseDurationSeconds": 660 })).await?;
+                // Renewed 500 s ago: 160 s are left, and 600 s are to be covered.
+                let ago = crate::value::stamp(-500).replace('Z', ".000000Z");
+                let spec = json!({ "spec": { "renewTime": ago, "acquireTime": ago } });
+                w.patch("Lease", LEASES, &format!("node-{}", sick.name), spec).await?;
+                policy.looked().await?;
+                let holder = before["spec"]["holderIdentity"].clone();
+                let old = crate::value::seconds(&json!(ago))?;
+                w.eyes().until("the renewal", SOON, || {
+                    let lease = w.eyes().get("Lease", LEASES, &format!("node-{}", sick.name)).unwrap_or_default();
+                    let spec = &lease["spec"];
+                    let renewed = crate::value::seconds(&spec["renewTime"]).is_ok_and(|at| at > old + 400);
+                    let same = spec["acquireTime"] == *ago && spec["leaseTransitions"] == 0 && spec["holderIdentity"] == holder;
+                    if renewed && same { Ok(()) } else { Err(spec.to_string()) }
+                })
+                .await
+            }),
         case("L09", Keep, SECTION)
             .given("somebody else takes the lease while a remediation runs and the node stays sick")
             .then("the remediation goes on without a lease; the other's lease is not touched")
@@ -147,6 +171,23 @@ pub fn cases() -> Vec<Case> {
                 made.stays().await?;
                 ensure!(sick.lease_now().await? == before, "the lease of somebody else was touched");
                 Ok(())
+            }),
+        case("L13", Design, SECTION)
+            .given("one template, and our lease was acquired 40 minutes ago")
+            .then("no hidden limit of 30 minutes: the remediation goes on, is not told to stop, and keeps its lease")
+            .run(async |w| {
+                let [sick, ..] = w.nodes([Sick, Fine, Fine]).await?;
+                let policy = w.policy().create().await?;
+                let made = w.remediation(&sick).await?;
+                sick.lease(json!({ "leaseDurationSeconds": 660 })).await?;
+                let ago = crate::value::stamp(-2_400).replace('Z', ".000000Z");
+                let name = format!("node-{}", sick.name);
+                w.patch("Lease", LEASES, &name, json!({ "spec": { "acquireTime": ago } })).await?;
+                policy.looked().await?;
+                let told = made.now().await?["metadata"]["annotations"][crate::remediation::TIMED_OUT].is_string();
+                ensure!(!told, "it was told to stop");
+                ensure!(sick.lease_now().await?.is_some(), "its lease was dropped");
+                policy.shows(json!({ "unhealthyNodes": [{ "remediations": [{ "timedOut": null }] }] })).await.map(drop)
             }),
         case("L10", Fix, SECTION)
             .given("our lease becomes somebody else's while another node is about to get sick in 6 s")

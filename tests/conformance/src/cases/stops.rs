@@ -4,7 +4,7 @@ use anyhow::ensure;
 use serde_json::json;
 
 use crate::case::Tag::{Design, Fix, Keep};
-use crate::case::{Case, case};
+use crate::case::{Case, Place, case};
 use crate::definitions::API_VERSION;
 use crate::node::State::{Fine, Sick};
 use crate::remediation::TIMED_OUT;
@@ -100,6 +100,56 @@ pub fn cases() -> Vec<Case> {
                 w.patch("FooTemplate", &w.name, "foo", fix).await?;
                 policy.condition("Disabled", json!({ "status": "False" })).await?;
                 w.remediation(&sick).await?.shows(json!({ "spec": { "size": "fixed" } })).await.map(drop)
+            }),
+        case("X10", Fix, SECTION)
+            .given("the controller may not read the kind of the template; then it may")
+            .then("the status of the policy says so, and another policy is not held up; then it is enabled")
+            .real("role-based access control")
+            .at(Place::Alone)
+            .run(async |w| {
+                palisade_sandbox::demo::apply_accounts(&w.plane.client).await?;
+                let account = "palisade-controller";
+                let grant = async |resources: &[&str]| {
+                    w.plane.ensure(&json!({
+                        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+                        "metadata": { "name": format!("x10-{}", resources[0]) },
+                        "rules": [{ "apiGroups": ["test.example"], "resources": resources, "verbs": ["*"] }],
+                    })).await?;
+                    w.plane.ensure(&json!({
+                        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+                        "metadata": { "name": format!("x10-{}", resources[0]) },
+                        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": format!("x10-{}", resources[0]) },
+                        "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": crate::plane::NAMESPACE }],
+                    })).await
+                };
+                for kind in ["X10Foo", "X10FooTemplate", "X10Bar", "X10BarTemplate"] {
+                    w.plane.kind(kind, crate::definitions::Scope::Namespaced).await?;
+                }
+                w.remember_kind("X10Foo");
+                w.remember_kind("X10Bar");
+                grant(&["x10bars", "x10bartemplates"]).await?;
+                let kubeconfig = w.plane.service_account(crate::plane::NAMESPACE, account).await?;
+                let start = crate::plane::Start { kubeconfig: Some(kubeconfig), ..crate::plane::Start::default() };
+                let mut controller = w.controller_with(start)?;
+                let policy = w.policy().template("X10FooTemplate", "foo").create().await?;
+                policy.until("the status says what cannot be read", |status| {
+                    let text = status.to_string();
+                    if text.contains("x10foo") { Ok(()) } else { Err("it does not".to_owned()) }
+                })
+                .await?;
+                let [sick, ..] = w.nodes([Sick, Fine, Fine]).await?;
+                w.policy().named("other").template("X10BarTemplate", "bar").create().await?;
+                w.remediation_of("X10Bar", &sick).await?;
+                grant(&["x10foos", "x10footemplates"]).await?;
+                let patience = std::time::Duration::from_secs(90);
+                w.eyes().until("the policy is enabled", patience, || {
+                    let object = w.eyes().get("NodeHealthCheck", "", &policy.name).unwrap_or_default();
+                    let disabled = crate::value::condition(&object["status"], "Disabled");
+                    if disabled["status"] == "False" { Ok(()) } else { Err(disabled.to_string()) }
+                })
+                .await?;
+                controller.kill().await;
+                Ok(())
             }),
         case("X13", Design, SECTION)
             .given("a policy is disabled while a remediation exists, and the node recovers")
