@@ -8,12 +8,14 @@
 //! - [`peers`] and [`juror`]: asking and answering other agents.
 //! - [`identity`]: key, certificate, trust.
 //! - [`devices`]: watchdog, feeder thread, reset.
+//! - [`diagnose`]: what a control-plane node can find out about itself.
 //! - [`host_file`], [`clock`], [`roster`]: what their names say.
 //! - [`options`] and [`run`]: the process.
 
 pub mod api;
 pub mod clock;
 pub mod devices;
+pub mod diagnose;
 pub mod host_file;
 pub mod identity;
 pub mod juror;

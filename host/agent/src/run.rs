@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use palisade_core::fencing::agent::Me;
@@ -132,5 +134,9 @@ async fn client(options: &Options) -> Result<Client> {
     }
     // A connection that does not come about must not outlive the attempt it was made for.
     config.connect_timeout = Some(options.api_server_timeout);
+    let name = format!("palisade-agent/{} {}", env!("CARGO_PKG_VERSION"), options.node_name);
+    if let Ok(name) = HeaderValue::from_str(&name) {
+        config.headers.push((USER_AGENT, name));
+    }
     Client::try_from(config).context("the client of the API server")
 }

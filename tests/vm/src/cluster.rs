@@ -16,7 +16,7 @@ use palisade_core::fencing::record::{
 };
 use palisade_rpc::Authority;
 use palisade_rpc::identity::request_matches_certificate;
-use palisade_sandbox::api::{ApiServer, ApiStore};
+use palisade_sandbox::api::{ApiServer, ApiStore, Settings};
 use serde_json::json;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
@@ -24,6 +24,8 @@ use tokio::task::JoinSet;
 use crate::timing::Timing;
 
 const NAMESPACE: &str = "palisade-system";
+/// Requests that are remembered.
+const AUDIT: usize = 10_000;
 /// How often signing requests are looked at.
 const SIGNING: Duration = Duration::from_millis(200);
 /// How often a lease is looked at while waiting for it.
@@ -33,8 +35,11 @@ const LOOK: Duration = Duration::from_millis(200);
 pub struct Cluster {
     /// Address of this machine that guests, and programs here, reach alike.
     pub host: IpAddr,
+    /// The API server's state.
+    pub store: ApiStore,
     leases: Api<Lease>,
-    kubeconfig: PathBuf,
+    /// A kubeconfig that guests and programs here can use.
+    pub kubeconfig: PathBuf,
     _server: ApiServer,
     _juror: Child,
     _tasks: JoinSet<()>,
@@ -44,9 +49,9 @@ impl Cluster {
     /// Starts everything; `agent` runs on this machine as the juror.
     pub async fn start(folder: &Path, agent: &Path, timing: &Timing) -> anyhow::Result<Self> {
         let host = own_address()?;
-        let store = ApiStore::default();
+        let store = ApiStore::new(Settings { audit: AUDIT, ..Settings::default() });
         let client = store.client();
-        let server = ApiServer::start(store, SocketAddr::new(host, 0)).await.context("the API server")?;
+        let server = ApiServer::start(store.clone(), SocketAddr::new(host, 0)).await.context("the API server")?;
         let kubeconfig = folder.join("kubeconfig");
         server.write_kubeconfig(&kubeconfig)?;
         let authority = Authority::create()?;
@@ -55,7 +60,7 @@ impl Cluster {
         let leases: Api<Lease> = Api::namespaced(client, NAMESPACE);
         tasks.spawn(sign(leases.clone(), authority));
         let juror = juror(folder, agent, host, &kubeconfig, timing)?;
-        Ok(Self { host, leases, kubeconfig, _server: server, _juror: juror, _tasks: tasks })
+        Ok(Self { host, store, leases, kubeconfig, _server: server, _juror: juror, _tasks: tasks })
     }
 
     /// The kubeconfig, the same for guests.

@@ -88,8 +88,10 @@ impl Machine {
     pub async fn start(spec: &Spec) -> anyhow::Result<Self> {
         let (monitor, control) = (spec.folder.join("monitor"), spec.folder.join("control"));
         let console = spec.folder.join("console.log");
-        let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(spec.accelerator.options())
+        // The kernel ends it when this process dies without a chance to clean up.
+        let mut qemu = Command::new("setpriv");
+        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
+            .args(spec.accelerator.options())
             .args(["-machine", "q35", "-m", "384", "-smp", "1", "-display", "none", "-nodefaults", "-no-user-config"])
             .arg("-kernel")
             .arg(&spec.kernel)
@@ -110,7 +112,7 @@ impl Machine {
         }
         let errors = std::fs::File::create(spec.folder.join("qemu.log"))?;
         let qemu = qemu.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).kill_on_drop(true).spawn();
-        let qemu = qemu.context("starting qemu-system-x86_64")?;
+        let qemu = qemu.context("starting qemu-system-x86_64 through setpriv (util-linux)")?;
         let (sender, events) = mpsc::unbounded_channel();
         let (reads, mut monitor) = connect(&monitor).await?.into_split();
         monitor.write_all(b"{\"execute\":\"qmp_capabilities\"}\n").await?;

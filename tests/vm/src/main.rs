@@ -10,6 +10,7 @@ mod device;
 mod image;
 mod machine;
 mod report;
+mod rest;
 mod scenario;
 mod series;
 mod timing;
@@ -43,12 +44,15 @@ pub struct Options {
     /// Only these devices.
     #[arg(long, value_enum, value_delimiter = ',')]
     device: Vec<Device>,
-    /// Guests side by side; they mostly wait.
-    #[arg(long, default_value_t = 16)]
+    /// Guests side by side. Between boots they only wait.
+    #[arg(long, default_value_t = 6)]
     parallel: usize,
     /// Translate the guests even where /dev/kvm works.
     #[arg(long)]
     emulate: bool,
+    /// No guests: one agent on this machine at rest for so many seconds; its memory, processor time and requests.
+    #[arg(long, value_name = "SECONDS")]
+    rest: Option<u64>,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -62,8 +66,8 @@ pub struct Options {
     #[arg(long, value_name = "FILE", default_value = "/bin/busybox")]
     busybox: PathBuf,
     /// An unpacked Debian kernel package.
-    #[arg(long, value_name = "FOLDER")]
-    kernel: PathBuf,
+    #[arg(long, value_name = "FOLDER", required_unless_present = "rest")]
+    kernel: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -85,7 +89,11 @@ async fn run(options: Options) -> anyhow::Result<bool> {
     if options.keep {
         eprintln!("consoles and images stay in {}", folder.path().display());
     }
-    let parts = Parts { agent: options.agent, busybox: options.busybox, kernel: options.kernel };
+    if let Some(seconds) = options.rest {
+        return rest::measure(folder.path(), &options.agent, std::time::Duration::from_secs(seconds), options.json)
+            .await;
+    }
+    let parts = Parts { agent: options.agent, busybox: options.busybox, kernel: options.kernel.unwrap_or_default() };
     let accelerator = if options.emulate { Accelerator::Software } else { series::accelerator(&parts).await? };
     let timing = Timing::for_machine(accelerator);
     eprintln!(

@@ -16,7 +16,7 @@ fn times(series: &Series) -> Vec<Duration> {
 }
 
 fn seconds(time: Option<&Duration>) -> String {
-    time.map_or_else(|| "-".to_owned(), |time| format!("{:.1}", time.as_secs_f64()))
+    time.map_or_else(|| "-".to_owned(), |time| format!("{:.2}", time.as_secs_f64()))
 }
 
 /// The smallest limit of a series: the one that was closest to being broken is told by comparison with the maximum.

@@ -14,8 +14,12 @@ use crate::juror::look_after_promises;
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// Longest pause while there is no trust bundle yet.
 const UNTRUSTING_LOOK: Duration = Duration::from_secs(5);
-/// Pause before a watch that ended is begun again.
+/// Pause before a watch that ended is begun again; it doubles while watches end at once.
 const WATCH_AGAIN: Duration = Duration::from_millis(500);
+/// Longest pause of that kind: renewals see an intent too, so a watch that stays away costs latency, not safety.
+const WATCH_AGAIN_AT_MOST: Duration = Duration::from_secs(8);
+/// A watch that lived this long was a good one.
+const GOOD_WATCH: Duration = Duration::from_secs(10);
 /// A host file still being written when the process ends gets this long.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
@@ -35,6 +39,18 @@ impl Writer {
         drop(self.files);
         let _ = tokio::time::timeout(LAST_WRITE, self.task).await;
     }
+}
+
+/// Spreads what all agents would do at the same instant, above all when an API server comes back: between one half and
+/// three halves of the pause, by node and attempt. Not random, so that a simulation repeats it.
+fn spread(node: &str, attempt: u32, pause: Duration) -> Duration {
+    // FNV-1a: short, and the same everywhere.
+    let hash = node
+        .bytes()
+        .chain(attempt.to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    // The low bits of this hash are the poorer ones.
+    pause / 2 + pause.mul_f64(f64::from((hash >> 40) as u32) / f64::from(1_u32 << 24))
 }
 
 impl Node {
@@ -81,7 +97,9 @@ impl Node {
         let tuning = self.timing.tuning;
         let silence = (tuning.api_check_interval + tuning.api_server_timeout) * 2;
         self.tasks.spawn(async move {
+            let (mut attempt, mut pause) = (0_u32, WATCH_AGAIN);
             loop {
+                let begun = tokio::time::Instant::now();
                 let (seen, mut versions) = mpsc::channel(8);
                 let watching = api.watch(&node, seen);
                 tokio::pin!(watching);
@@ -103,7 +121,12 @@ impl Node {
                         () = tokio::time::sleep(silence) => break,
                     }
                 }
-                tokio::time::sleep(WATCH_AGAIN).await;
+                attempt = attempt.wrapping_add(1);
+                if begun.elapsed() >= GOOD_WATCH {
+                    pause = WATCH_AGAIN;
+                }
+                tokio::time::sleep(spread(&node, attempt, pause)).await;
+                pause = (pause * 2).min(WATCH_AGAIN_AT_MOST);
             }
         });
     }
@@ -113,7 +136,9 @@ impl Node {
         let (api, inputs) = (Arc::clone(&self.parts.api), self.sender.clone());
         let (hurry, longest) = (Arc::clone(&self.look_around), self.parts.roster_interval);
         let limit = self.timing.tuning.api_server_timeout;
+        let node = self.parts.me.node.clone();
         self.tasks.spawn(async move {
+            let mut looks = 0_u32;
             let mut pause = FIRST_LOOK;
             let mut known = Vec::new();
             let mut trusting = false;
@@ -130,16 +155,37 @@ impl Node {
                     }
                     let _ = inputs.send(Input::Leases(leases));
                 }
+                looks = looks.wrapping_add(1);
                 if !trusting {
                     // Nothing can be judged without trust, and the controller may publish it at any moment.
                     pause = pause.min(UNTRUSTING_LOOK);
                 }
                 tokio::select! {
                     biased;
-                    () = tokio::time::sleep(pause.min(longest)) => pause = (pause * 2).min(longest),
+                    () = tokio::time::sleep(spread(&node, looks, pause).min(longest)) => pause = (pause * 2).min(longest),
                     () = hurry.notified() => pause = FIRST_LOOK,
                 }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_agents_do_not_come_back_at_the_same_instant() {
+        let pause = Duration::from_secs(8);
+        let mut tenths = [0_u32; 10];
+        for number in 0..1000 {
+            let at = spread(&format!("worker-{number}"), 3, pause);
+            assert!(at >= pause / 2 && at <= pause * 3 / 2, "{at:?}");
+            tenths[((at - pause / 2).as_secs_f64() / pause.as_secs_f64() * 9.999) as usize] += 1;
+        }
+        assert!(tenths.iter().all(|count| *count > 60 && *count < 150), "{tenths:?}");
+        // The same agent comes at the same time again only if it is the same attempt.
+        assert_eq!(spread("a", 1, pause), spread("a", 1, pause));
+        assert_ne!(spread("a", 1, pause), spread("a", 2, pause));
     }
 }
