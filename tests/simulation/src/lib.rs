@@ -86,6 +86,7 @@ fn broken(seed: u64, foul: String) -> Report {
         boots_ended: 0,
         proofs: 0,
         waits: Vec::new(),
+        bounds: Vec::new(),
         lines: Vec::new(),
     }
 }

@@ -72,6 +72,8 @@ pub struct Report {
     pub proofs: usize,
     /// Seconds from intent to proof by proof kind `LeaseExpired`.
     pub waits: Vec<f64>,
+    /// `T`, `Wd` and margin of those proofs, as their certificates name them.
+    pub bounds: Vec<[String; 3]>,
     /// The trace, as far as it was kept.
     #[serde(skip)]
     pub lines: Vec<String>,
@@ -140,7 +142,11 @@ fn report(
     certificates: &BTreeMap<String, Value>,
 ) -> Report {
     let (hash, events) = trace.hash();
-    let waits = certificates.values().filter(|certificate| certificate["proof"] == "LeaseExpired").filter_map(wait);
+    let by_time: Vec<&Value> =
+        certificates.values().filter(|certificate| certificate["proof"] == "LeaseExpired").collect();
+    let bound = |certificate: &&Value| {
+        ["timeToLive", "watchdogTimeout", "margin"].map(|field| text(certificate, &format!("/{field}")).to_owned())
+    };
     Report {
         seed,
         hash: format!("{hash:016x}"),
@@ -149,7 +155,8 @@ fn report(
         fouls,
         boots_ended: ended.len(),
         proofs: certificates.len(),
-        waits: waits.collect(),
+        waits: by_time.iter().copied().filter_map(wait).collect(),
+        bounds: by_time.iter().map(bound).collect(),
         lines: trace.lines(),
     }
 }
