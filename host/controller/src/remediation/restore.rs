@@ -30,6 +30,7 @@ impl<K: Remediation> Pass<K> {
         self.context.fences.stop(&self.target.uid);
         self.certify_new_boot(node).await?;
         self.recovered(node);
+        self.tell_of_unfinished_release(node).await;
         // What was committed and not applied must never be applied now, least of all a release.
         self.progress().pending.retain(|pending| {
             serde_json::from_value::<Effect>(pending.effect.clone()).is_ok_and(|effect| takes_back(&effect))
@@ -49,7 +50,6 @@ impl<K: Remediation> Pass<K> {
             }
         }
         self.context.fences.stop(&self.target.uid);
-        self.tell_of_unfinished_release(node).await;
         self.restore().await?;
         status::happened(self.progress(), Stage::Restored, &clock::wall(), "taints", "taints removed, intent let go");
         self.save().await?;

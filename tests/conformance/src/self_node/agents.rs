@@ -241,7 +241,11 @@ impl Agent {
         let taints = node.map(|node| node["spec"]["taints"].clone()).unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let list = taints.as_array().cloned().unwrap_or_default();
-        list.iter().map(|taint| format!("{}:{}", text(&taint["key"]), text(&taint["effect"]))).collect()
+        // The API server itself sets this one on a new node, and nobody is here to take it away.
+        list.iter()
+            .filter(|taint| taint["key"] != "node.kubernetes.io/not-ready")
+            .map(|taint| format!("{}:{}", text(&taint["key"]), text(&taint["effect"])))
+            .collect()
     }
 
     /// Waits until the node carries this taint, or carries it no more.

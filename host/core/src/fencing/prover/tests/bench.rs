@@ -192,6 +192,30 @@ impl World {
         }
     }
 
+    /// Passes time as a driver does that reads and marks only when it is asked to.
+    pub fn idle(&mut self, millis: u64) {
+        for _ in 0..millis / 100 {
+            let known = self.effects.len();
+            self.pass(100);
+            let asked = self.effects.split_off(known);
+            let (mark, read) = (
+                asked.iter().any(|effect| matches!(effect, Effect::Mark)),
+                asked.iter().any(|effect| matches!(effect, Effect::Read)),
+            );
+            self.effects.extend(asked);
+            if mark {
+                self.on(Event::Marked);
+            }
+            if read || mark {
+                self.read();
+            }
+        }
+    }
+
+    pub fn count(&self, which: impl Fn(&Effect) -> bool) -> usize {
+        self.effects.iter().filter(|effect| which(effect)).count()
+    }
+
     pub fn kind(&self) -> Option<ProofKind> {
         self.prover.proof().map(|proof| proof.kind)
     }

@@ -222,8 +222,68 @@ fn a_kubelet_heard_after_d_is_a_contradiction_and_not_a_proof() {
     world.promise("n3", world.now, None);
     world.now = world.now + Duration::from_millis(1);
     world.read();
+    assert_eq!(world.kind(), None, "heard a second ago: it would be heard again");
+    assert_eq!(world.prover.contradiction(), None, "first seen now, but it may be old");
+    world.now = world.now + Duration::from_secs(2);
+    world.heartbeat = ("h3".into(), world.now);
+    world.read();
     assert_eq!(world.kind(), None);
     assert!(world.prover.contradiction().unwrap().contains("kubelet"));
+}
+
+#[test]
+fn finding_14_a_heartbeat_from_before_the_end_that_a_controller_sees_late_is_no_contradiction() {
+    // The controller had no sight of the cluster while D passed; the kubelet's last heartbeat came in that gap.
+    let mut world = World::new(terms()).intended();
+    world.promise("n2", world.now, None);
+    world.promise("n3", world.now, None);
+    world.now = world.now + Duration::from_millis(bound() + 1);
+    world.heartbeat = ("in the gap".into(), world.now);
+    world.read();
+    assert_eq!((world.kind(), world.prover.contradiction()), (None, None));
+    world.run(15_000);
+    assert_eq!(world.kind(), Some(ProofKind::LeaseExpired), "silent since: it was old");
+}
+
+#[test]
+fn finding_14_life_is_counted_from_the_first_read_after_the_end_though_the_promises_came_later() {
+    let mut world = World::new(terms()).intended();
+    world.now = world.now + Duration::from_millis(bound() + 1);
+    world.read();
+    world.now = world.now + Duration::from_secs(2);
+    world.heartbeat = ("alive".into(), world.now);
+    world.promise("n2", world.now, None);
+    world.promise("n3", world.now, None);
+    world.now = world.now + Duration::from_millis(1);
+    world.read();
+    assert!(world.prover.contradiction().is_some(), "the first read after D knew another heartbeat");
+}
+
+#[test]
+fn finding_17_what_cannot_be_fenced_is_looked_at_with_patience_and_not_marked_again() {
+    let mut world = World::new(terms()).intended();
+    // The lease is gone, and does not come back.
+    world.lease = None;
+    world.read();
+    world.effects.clear();
+    world.idle(300_000);
+    let (marks, reads) = (world.count(|e| matches!(e, Effect::Mark)), world.count(|e| matches!(e, Effect::Read)));
+    assert_eq!(marks, 0, "marked once, before the first intent, and never again");
+    assert!((8..20).contains(&reads), "five minutes at intervals of up to 30 s: {reads}");
+}
+
+#[test]
+fn finding_10_a_new_boot_that_falls_silent_is_fenced_in_its_turn() {
+    let mut world = World::new(terms()).intended();
+    world.change_record(|record| record.boot_id = boot("b2"));
+    world.read();
+    assert_eq!(world.kind(), Some(ProofKind::BootChanged));
+    // Both sources name it, and it is silent: it is fenced in its turn, although the own intent still names b1.
+    world.node_boot = Some(boot("b2"));
+    let settings = world.prover.settings.clone();
+    world.prover = Prover::after(settings, boot("b1"), world.now);
+    world.idle(10_000);
+    assert_eq!(world.pending_write().map(|write| write.intent.boot_id), Some(boot("b2")));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::bench::{World, boot, bound, terms};
+use crate::fencing::proof::ProofKind;
 
 /// A world whose release is done, and the prover of the next process.
 fn released() -> World {
@@ -59,4 +60,18 @@ fn the_next_boot_ends_the_matter_and_so_does_an_intent_that_is_gone() {
     world.heartbeat = ("h2".into(), world.now);
     world.run(5_000);
     assert_eq!(world.prover.contradiction(), None);
+}
+
+#[test]
+fn a_kubelet_that_was_heard_just_before_d_is_listened_to_for_one_more_heartbeat() {
+    let mut world = World::new(terms()).intended();
+    world.promise("n2", world.now, None);
+    world.promise("n4", world.now, None);
+    world.run(bound() - 500);
+    world.heartbeat = ("h2".into(), world.now);
+    // A heartbeat's period, or T if that is shorter, as here: 10 s.
+    world.run(9_500);
+    assert_eq!(world.kind(), None);
+    world.run(1_000);
+    assert_eq!(world.kind(), Some(ProofKind::LeaseExpired));
 }
