@@ -294,6 +294,9 @@ impl std::fmt::Debug for Agent {
 
 impl Agent {
     /// Does what the agent's `run` does, with simulated parts.
+    ///
+    /// # Panics
+    /// If no key can be made.
     pub fn start(machine: &Machine, boot: &Arc<Boot>, folder: Arc<Folder>) -> Self {
         let (spec, around) = (&machine.spec, &machine.around);
         let settings = Settings {

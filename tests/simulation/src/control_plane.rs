@@ -156,9 +156,9 @@ impl ControlPlane {
                 condition["reason"] = json!("NodeStatusUnknown");
                 condition["lastTransitionTime"] = json!(seconds());
                 let version = text(&node, "/metadata/resourceVersion");
-                let patch =
+                let unknown =
                     json!({ "metadata": { "resourceVersion": version }, "status": { "conditions": [condition] } });
-                let _ = self.api.merge(&format!("{path}/status"), &patch).await;
+                let _ = self.api.merge(&format!("{path}/status"), &unknown).await;
                 continue;
             }
             let taints = items(&node, "/spec/taints");

@@ -4,7 +4,7 @@
 //! - [`network`], [`way`], [`peers`]: who reaches whom; requests to the sandbox's API store; calls between agents.
 //! - [`machine`], [`boot`], [`agent`], [`kubelet`]: a node; its agent is the real one.
 //! - [`control_plane`]: what a control plane does around the API.
-//! - [`scenario`], [`play`]: what goes wrong, by seed. [`world`]: a run. [`oracle`]: the judge. [`trace`]: the proof
+//! - [`scenario`], [`play`]: what goes wrong, by seed. [`world`]: a run. [`oracle`], [`verdict`]: the judge. [`trace`]: the proof
 //!   that two runs were the same.
 //!
 //! A run needs a runtime with one thread and a paused clock, which only test builds of tokio have: whoever calls
@@ -23,6 +23,7 @@ mod play;
 pub mod scenario;
 pub mod seam;
 pub mod trace;
+mod verdict;
 pub mod way;
 pub mod world;
 

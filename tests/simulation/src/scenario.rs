@@ -140,7 +140,7 @@ impl Scenario {
             grace: Duration::from_secs(40),
             controllers: 1,
             faults: Vec::new(),
-            healed_at: Duration::from_secs(60),
+            healed_at: Duration::from_mins(1),
             nobody_reboots: false,
             exactly: None,
         }
@@ -169,14 +169,14 @@ impl Scenario {
             node.watchdog = match watchdogs {
                 0 => None,
                 1 if node.number % 2 == 0 => None,
-                _ => Some(chance.length(Duration::from_secs(4), Duration::from_secs(60))),
+                _ => Some(chance.length(Duration::from_secs(4), Duration::from_mins(1))),
             };
             node.reset_works = node.watchdog.is_none() || chance.percent(80);
             node.software_reboot = node.watchdog.is_none() || chance.percent(85);
             node.min_peers = chance.pick(&[0, 1, 1, 1, 2]);
             // Rates differ by one part in a hundred at the most.
             node.clock_per_mille = chance.between(0, 8).cast_signed() - 4;
-            node.boot_time = chance.length(Duration::from_secs(10), Duration::from_secs(120));
+            node.boot_time = chance.length(Duration::from_secs(10), Duration::from_mins(2));
             node.pace = chance.pick(&[4, 5, 5, 15]).map_secs();
         }
         let sorts = [Sort::StatefulSet, Sort::StatefulSetWithoutVolume, Sort::ReplicaSet, Sort::PatientJob, Sort::Bare];
@@ -190,7 +190,7 @@ impl Scenario {
         scenario.controllers = chance.between(1, 2) as u16;
         let life = scenario.life_bound();
         let span = life * 2 + Duration::from_mins(3);
-        if seed % 10 == 0 {
+        if seed.is_multiple_of(10) {
             scenario.outage(&mut chance, life);
         } else {
             let faults = chance.between(1, 5);
@@ -238,7 +238,7 @@ impl Scenario {
             6 => Fault::PeerCut(several(chance)),
             7..=8 => Fault::OneWay(one, chance.percent(50)),
             9..=10 => Fault::ZoneCut(self.nodes[usize::from(one)].zone.clone()),
-            11 => Fault::Flap(one, chance.length(Duration::from_secs(2), Duration::from_secs(60))),
+            11 => Fault::Flap(one, chance.length(Duration::from_secs(2), Duration::from_mins(1))),
             12 => {
                 let how = chance.pick(&[FailedWrite::Refused, FailedWrite::TimeOut, FailedWrite::Lost]);
                 Fault::Writes(chance.percent(50).then_some(one), how)

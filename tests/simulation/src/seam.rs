@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// 2027-01-15, so that certificates made now are valid then and the other way round.
-const WALL: Duration = Duration::from_secs(1_800_000_000);
+/// In January 2027, so that certificates made now are valid then and the other way round.
+const WALL: Duration = Duration::from_hours(500_000);
 const MONOTONIC: Duration = Duration::from_secs(100_000);
 const BOOTTIME: Duration = Duration::from_secs(200_000);
 

@@ -154,8 +154,8 @@ fn held(body: UnsyncBoxBody<Bytes, Error>, network: Network, actor: Actor) -> Un
             frame = next => frame,
         };
         let frame = frame?;
-        let rest = frame.is_ok().then_some((body, network, reset));
-        Some((frame, rest))
+        let state = frame.is_ok().then_some((body, network, reset));
+        Some((frame, state))
     });
     http_body_util::StreamBody::new(Box::pin(stream)).boxed_unsync()
 }

@@ -99,7 +99,7 @@ fn an_outage_of_ten_minutes_with_50_agents_reboots_nobody_and_then_only_those_th
         node.tuning = DEFAULT_TUNING;
         (node.heartbeat, node.pace) = (Duration::from_secs(20), Duration::from_mins(1));
     }
-    scenario.grace = Duration::from_secs(60);
+    scenario.grace = Duration::from_mins(1);
     // When nobody reaches the API for ten minutes, then it is back, but 40 % stay cut off
     let cut: Vec<u16> = (0..50).filter(|number| number % 5 < 2).collect();
     let outage = Duration::from_mins(10);
