@@ -9,6 +9,7 @@ mod crds;
 mod demo;
 mod etcd;
 mod guests;
+mod model;
 mod netns;
 mod shell;
 mod simulate;
@@ -59,6 +60,13 @@ enum Command {
     #[command(disable_help_flag = true)]
     Vm {
         /// `--release` for the static agent; the rest as `cargo xtask vm --help` lists.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
+    /// Check the fencing protocol exhaustively: the real core in a modelled environment, and every rule removed in turn.
+    #[command(disable_help_flag = true)]
+    Model {
+        /// Options of the checker; `cargo xtask model --help` lists them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
@@ -116,6 +124,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Check => check::run(&workspace),
         Command::Bench { options } => bench::run(&workspace, &options),
         Command::Vm { options } => vm::run(&workspace, &options),
+        Command::Model { options } => model::run(&workspace, &options),
         Command::Simulate(options) => simulate::run(&workspace, &options),
         Command::Guests => guests::build(&workspace).map(drop),
         Command::Crds { check } => crds::run(&workspace, check),

@@ -34,12 +34,8 @@ impl Env {
     /// A fencing begins; where an earlier one ended with a changed boot, the new boot is fenced in its turn.
     pub fn begin(&self, world: &mut World, controller: usize) {
         let now = Mono(world.now);
-        let settings = Settings {
-            node: name(0),
-            owner: self.owner(controller),
-            require: Grade::Assumed,
-            floor: Duration::ZERO,
-        };
+        let settings =
+            Settings { node: name(0), owner: self.owner(controller), require: Grade::Assumed, floor: Duration::ZERO };
         let ended = world.controllers[controller]
             .prover
             .as_ref()
@@ -156,8 +152,7 @@ impl Env {
         if world.nodes[0].boot == boot {
             world.foul(Foul::FalseProof { node: 0, boot, proof: proof.kind });
         }
-        let forces =
-            proof.kind.forces() || self.is(Mutant::ChangedBootForces) || self.is(Mutant::IntentBeforeMarks);
+        let forces = proof.kind.forces() || self.is(Mutant::ChangedBootForces) || self.is(Mutant::IntentBeforeMarks);
         world.controller(controller).release = forces.then(|| Release {
             kind: proof.kind,
             intent_uid: proof.intent_uid.clone(),
@@ -170,13 +165,12 @@ impl Env {
     pub fn snapshot(&self, world: &mut World, controller: usize) -> Option<Snapshot> {
         let now = Mono(world.now);
         // One controller stores at most one intent over one version: never used twice.
-        let fresh_uid = world.api.leases[0]
-            .as_ref()
-            .map_or_else(String::new, |lease| (crate::canon::UID + 10 * lease.version.0 + controller as u64).to_string());
+        let fresh_uid = world.api.leases[0].as_ref().map_or_else(String::new, |lease| {
+            (crate::canon::UID + 10 * lease.version.0 + controller as u64).to_string()
+        });
         let node = &world.api.node;
         let subject = &world.nodes[0];
-        let after_agent = (self.config.watchdog.is_none())
-            .then(|| subject.kubelet_at.since(subject.renewed_at));
+        let after_agent = (self.config.watchdog.is_none()).then(|| subject.kubelet_at.since(subject.renewed_at));
         let mut node = NodeRead {
             uid: node.uid.to_string(),
             boot: (node.boot != 0).then(|| boot_id(node.boot)),
@@ -202,7 +196,7 @@ impl Env {
             }
         });
         self.distort(world, &mut node, lease.as_mut(), fenced);
-        let begun = if self.is(Mutant::OneTickShort) { now + Duration::from_millis(self.config.tick) } else { now };
+        let begun = if self.is(Mutant::ShortOfD) { now + Duration::from_millis(2 * self.config.tick) } else { now };
         Some(Snapshot { begun, node: Some(node), lease, fresh_uid })
     }
 
@@ -244,8 +238,7 @@ impl Env {
             watchdog.timeout_millis /= 2;
         }
         if self.is(Mutant::TodaysTimeToLive) {
-            record.terms.time_to_live_millis =
-                millis(crate::config::tuning(world.nodes[0].check).time_to_live());
+            record.terms.time_to_live_millis = millis(crate::config::tuning(world.nodes[0].check).time_to_live());
         }
     }
 
@@ -287,11 +280,7 @@ impl Env {
     ) -> JurorAnswer {
         let now = self.mono(juror, world.now);
         let gone = world.nodes[juror].paused || world.nodes[juror].deaf || world.nodes[juror].boot == 0;
-        let bound = if self.is(Mutant::AbstainByOwnBounds) {
-            self.config.juror_timing().time_to_live
-        } else {
-            bound
-        };
+        let bound = if self.is(Mutant::AbstainByOwnBounds) { self.config.juror_timing().time_to_live } else { bound };
         let asked: Option<&mut Juror> = world.node(juror).juror.as_mut().filter(|_| !gone);
         match asked.map(|juror| juror.promise(now, &name(0), boot, intent_uid, bound)) {
             Some(Ok(no_api_age)) => JurorAnswer::Promised { no_api_age },
@@ -342,15 +331,19 @@ impl Env {
     pub fn check_release(&self, world: &mut World, controller: usize) {
         let now = world.now;
         let Some(release) = world.controllers[controller].release.clone() else { return };
-        let blind = [Mutant::AnyIntentUid, Mutant::TrustTheGuest, Mutant::WatchCache].into_iter().any(|one| self.is(one));
+        let blind =
+            [Mutant::AnyIntentUid, Mutant::TrustTheGuest, Mutant::WatchCache].into_iter().any(|one| self.is(one));
         let holds = blind
-            || world.view(0).and_then(|view| view.intent.as_ref()).is_some_and(|intent| intent.uid == release.intent_uid);
+            || world
+                .view(0)
+                .and_then(|view| view.intent.as_ref())
+                .is_some_and(|intent| intent.uid == release.intent_uid);
         let other_boot = world.api.node.boot != 0 && boot_id(world.api.node.boot) != release.boot;
-        let other_record = world
-            .view(0)
-            .and_then(|view| view.record.as_ref())
-            .is_some_and(|record| record.boot_id != release.boot);
-        let forced = [Mutant::ChangedBootForces, Mutant::IntentBeforeMarks, Mutant::WatchCache].into_iter().any(|one| self.is(one));
+        let other_record =
+            world.view(0).and_then(|view| view.record.as_ref()).is_some_and(|record| record.boot_id != release.boot);
+        let forced = [Mutant::ChangedBootForces, Mutant::IntentBeforeMarks, Mutant::WatchCache]
+            .into_iter()
+            .any(|one| self.is(one));
         let changed = (other_boot || other_record) && !forced;
         let versions = world.api.pods.iter().map(|pod| pod.version).collect();
         let state = world.controller(controller);

@@ -128,7 +128,9 @@ impl Env {
     /// When the clock of a node shows this.
     pub fn real(&self, node: usize, at: Mono) -> u64 {
         match self.config.slow {
-            slow if slow > 0 && node == 0 => (u128::from(at.0) * u128::from(slow + 1)).div_ceil(u128::from(slow)) as u64,
+            slow if slow > 0 && node == 0 => {
+                (u128::from(at.0) * u128::from(slow + 1)).div_ceil(u128::from(slow)) as u64
+            }
             _ => at.0,
         }
     }

@@ -8,15 +8,16 @@ use palisade_core::fencing::record::{AgentRecord, Watchdog};
 use palisade_core::fencing::timing::SCHEDULING_MARGIN;
 use palisade_core::time::{Mono, millis};
 
+use crate::config::ONLY;
 use crate::env::{Env, boot_id, boot_number, index, name};
 use crate::mutants::Mutant;
 use crate::world::{Device, Foul, Message, Process, World};
 
 /// The other agents as a roster of so many shows them.
 fn peers(me: usize, count: usize) -> Vec<Peer> {
-    (0..=count)
+    let nodes = if count > ONLY { count - ONLY..=count - ONLY } else { 0..=count };
+    nodes
         .filter(|node| *node != me)
-        .take(count)
         .map(|node| Peer { node: name(node), address: String::new(), zone: String::new() })
         .collect()
 }
@@ -92,10 +93,14 @@ impl Env {
                 if stored {
                     node.disk = Some(*file);
                 }
-                queue.push_back(Event::HostFileWritten { write, stored: stored || self.is(Mutant::AcknowledgeUnstored) });
+                queue.push_back(Event::HostFileWritten {
+                    write,
+                    stored: stored || self.is(Mutant::AcknowledgeUnstored),
+                });
             }
             Effect::ReadLease { request } => {
-                let result = if world.readable(cut) { Ok(self.shown(world, world.lease(index))) } else { Err(String::new()) };
+                let result =
+                    if world.readable(cut) { Ok(self.shown(world, world.lease(index))) } else { Err(String::new()) };
                 queue.push_back(Event::ReadAnswer { request, result });
             }
             Effect::WriteLease { request, record, base } => {
@@ -181,7 +186,13 @@ impl Env {
     }
 
     /// A question reaches a peer, which relays if it can, and gives its word.
-    pub fn ask_arrives(&self, world: &mut World, to: usize, record: &AgentRecord, bounds: &AskerBounds) -> Option<PeerAnswer> {
+    pub fn ask_arrives(
+        &self,
+        world: &mut World,
+        to: usize,
+        record: &AgentRecord,
+        bounds: &AskerBounds,
+    ) -> Option<PeerAnswer> {
         let now = self.mono(to, world.now);
         let subject = index(&record.node);
         let cut = world.nodes[to].cut;

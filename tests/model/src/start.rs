@@ -8,7 +8,7 @@ use palisade_core::time::Mono;
 
 use crate::env::Env;
 use crate::step::Action;
-use crate::world::{Version, Api, Controller, Node, Message, NodeObject, Pod, Service, World};
+use crate::world::{Api, Controller, Message, Node, NodeObject, Pod, Service, Version, World};
 
 /// Real time at which every exploration starts: the jurors are old by then.
 pub const ORIGIN: u64 = 1_000_000;
@@ -60,7 +60,7 @@ impl Env {
             deaf: config.deaf.contains(&index),
             disk_full: false,
             check: config.check,
-            roster: config.jurors,
+            roster: config.roster.map_or(config.jurors, |(first, _)| first),
             kubelet_at: Mono(0),
             renewed_at: Mono(0),
             slow: if index == 0 { config.slow } else { 0 },
@@ -108,6 +108,12 @@ impl Env {
         }
         if config.stale_ask {
             self.stale_ask(&mut world);
+        }
+        for index in config.cut_at_start {
+            world.node(*index).cut = true;
+        }
+        if config.nodes_cut_at_start {
+            world.api().service = Service::NodesCut;
         }
         world.budget = calm;
         world

@@ -7,6 +7,7 @@ use palisade_core::fencing::sightings::Sightings;
 use palisade_core::time::Mono;
 use std::sync::Arc;
 
+use crate::config::Cuts;
 use crate::env::Env;
 use crate::mutants::Mutant;
 use crate::world::{Message, Service, World};
@@ -139,7 +140,8 @@ impl Env {
             }
         }
         if budget.deaf > 0 {
-            actions.extend((1..world.nodes.len()).map(|index| Action::Deaf(index, !world.nodes[index].deaf)));
+            let jurors = (1..world.nodes.len()).filter(|index| !self.config.narrow || *index == 2);
+            actions.extend(jurors.map(|index| Action::Deaf(index, !world.nodes[index].deaf)));
         }
         if self.is(Mutant::Unsigned) && world.view(0).is_some_and(|view| view.intent.is_some()) {
             actions.push(Action::Forge);
@@ -149,11 +151,11 @@ impl Env {
             if !subject.alone {
                 actions.push(Action::Alone(true));
             }
-            for index in 1..world.nodes.len() {
-                actions.push(Action::Cut(index, !world.nodes[index].cut));
-            }
-            for index in 0..world.controllers.len() {
-                actions.push(Action::CutController(index, !world.controllers[index].cut));
+            if self.config.cuts == Cuts::All {
+                let nodes = 1..world.nodes.len();
+                actions.extend(nodes.map(|index| Action::Cut(index, !world.nodes[index].cut)));
+                let controllers = 0..world.controllers.len();
+                actions.extend(controllers.map(|index| Action::CutController(index, !world.controllers[index].cut)));
             }
         }
         if subject.boot != 0 {
@@ -162,7 +164,8 @@ impl Env {
             actions.push(Action::Boot);
         }
         if budget.juror_crash > 0 {
-            actions.extend((1..world.nodes.len()).map(Action::RestartJuror));
+            let jurors = (1..world.nodes.len()).filter(|index| !self.config.narrow || *index == 1);
+            actions.extend(jurors.map(Action::RestartJuror));
         }
         if budget.recreate > 0 {
             actions.push(Action::RecreateNode);
@@ -230,16 +233,25 @@ impl Env {
             actions.push(Action::Publish);
         }
         let startable = world.api.pods.iter().any(|pod| !pod.gone && !pod.marked && pod.running.is_none());
-        if self.config.pods && startable && world.readable(subject.cut) && (subject.published || self.is(Mutant::GhostBoot)) {
+        if self.config.pods
+            && startable
+            && world.readable(subject.cut)
+            && (subject.published || self.is(Mutant::GhostBoot))
+        {
             actions.push(Action::StartPods);
         }
         if budget.retime > 0 {
             actions.extend(
-                self.config.other_checks.iter().filter(|check| **check != subject.check).map(|check| Action::Retime(*check)),
+                self.config
+                    .other_checks
+                    .iter()
+                    .filter(|check| **check != subject.check)
+                    .map(|check| Action::Retime(*check)),
             );
         }
         if budget.rejury > 0 {
-            actions.extend((1..=self.config.jurors).filter(|count| *count != subject.roster).map(Action::Rejury));
+            let (first, last) = self.config.roster.map_or((1, self.config.jurors), |(_, other)| (other, other));
+            actions.extend((first..=last).filter(|count| *count != subject.roster).map(Action::Rejury));
         }
         if budget.disk > 0 {
             actions.push(Action::DiskFull(!subject.disk_full));
@@ -371,7 +383,9 @@ impl Env {
                 state.release = None;
                 state.kept.clear();
                 state.paused = false;
-                world.held.retain(|(_, message)| !matches!(**message, Message::Promise { controller, .. } if controller == index));
+                world.held.retain(
+                    |(_, message)| !matches!(**message, Message::Promise { controller, .. } if controller == index),
+                );
             }
             Action::Begin(index) => {
                 world.budget.begin -= 1;
@@ -507,7 +521,8 @@ impl Env {
             let mut next = target;
             for index in 0..world.nodes.len() {
                 let node = &world.nodes[index];
-                let due = [self.agent_deadline(world, index), self.fires_at(index, node), node.resets_at.map(|at| at.0)];
+                let due =
+                    [self.agent_deadline(world, index), self.fires_at(index, node), node.resets_at.map(|at| at.0)];
                 next = due.into_iter().flatten().map(|at| at.max(world.now + 1)).fold(next, u64::min);
             }
             for state in world.controllers.iter().filter(|state| !state.paused && state.prover.is_some()) {
@@ -549,7 +564,8 @@ impl Env {
                     juror.renewed(now);
                 }
                 let stale = self.is(Mutant::StaleReadDropsPromise);
-                let view = view.filter(|_| !stale).map(|view| view).or_else(|| Some(LeaseView::default()).filter(|_| stale));
+                let view =
+                    view.filter(|_| !stale).map(|view| view).or_else(|| Some(LeaseView::default()).filter(|_| stale));
                 if (readable || stale) && juror.promised_nodes().contains("n0") {
                     juror.saw("n0", now + std::time::Duration::from_millis(u64::from(stale)), view.as_ref());
                 }

@@ -11,7 +11,9 @@ impl fmt::Display for Foul {
             Self::RunningTwice { node, boot, proof } => {
                 write!(f, "a pod was released by {proof} while boot {boot} of n{node} runs it")
             }
-            Self::FalseProof { node, boot, proof } => write!(f, "{proof} says that boot {boot} of n{node} ended; it runs"),
+            Self::FalseProof { node, boot, proof } => {
+                write!(f, "{proof} says that boot {boot} of n{node} ended; it runs")
+            }
             Self::RebootedInOutage { node, why } => write!(f, "n{node} ends itself without cause ({why})"),
             Self::OutlivedItsBound { node, boot } => write!(f, "fenced boot {boot} of n{node} outlives its bound"),
         }
@@ -104,9 +106,9 @@ impl World {
         }
         for (index, state) in self.controllers.iter().enumerate() {
             let Some(prover) = &state.prover else { continue };
-            let deadline = prover.deadline().map_or(String::new(), |at| {
-                format!(", D in {:.1}s", at.0 as f64 / 1000.0 - self.now as f64 / 1000.0)
-            });
+            let deadline = prover
+                .deadline()
+                .map_or(String::new(), |at| format!(", D in {:.1}s", at.0 as f64 / 1000.0 - self.now as f64 / 1000.0));
             let promised = prover.promised().map_or(String::new(), |(have, need)| format!(", {have}/{need} promises"));
             let proof = prover.proof().map_or(String::new(), |proof| format!(", proven {}", proof.kind));
             parts.push(format!("c{index}{promised}{deadline}{proof}"));

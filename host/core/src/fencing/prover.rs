@@ -18,6 +18,7 @@ pub use event::{
     Beat, Effect, Event, Evidence, Heartbeat, LeaseRead, NodeRead, Refusal, Settings, Snapshot, WriteIntent,
     WriteOutcome,
 };
+use life::Beats;
 pub use promises::JurorAnswer;
 use promises::{Promises, jury, quorum};
 
@@ -28,6 +29,9 @@ use crate::time::Mono;
 
 /// Pause before something that failed is tried again, and between consistent reads while nothing happens.
 pub const RETRY: Duration = Duration::from_secs(2);
+
+/// Longest pause between looks at a node that gives nothing to fence.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The kubelet's lease names no boot. A renewal after the end is the next boot's, which names itself in its Node within
 /// this time, or the old one's.
@@ -46,6 +50,8 @@ pub struct Prover {
     marked: Option<Mono>,
     /// When the next effect is due.
     due: Mono,
+    /// Pause before the next look, when it has to begin again.
+    patience: Duration,
     refusal: Option<Refusal>,
 }
 
@@ -53,6 +59,8 @@ pub struct Prover {
 enum Stage {
     /// Step 1 is to be done, not before `due`.
     Unmarked,
+    /// It began again: before anything is marked once more, a read has to show a boot that can be fenced.
+    Looking,
     /// Step 1 is under way.
     Marking,
     /// Step 2: waiting for a consistent read, begun after the marks were stored.
@@ -86,6 +94,8 @@ struct Fencing {
     ask_again: Mono,
     evidence: Option<Evidence>,
     baseline: Baseline,
+    /// The last consistent read that began after `D`, and the kubelet's signs of life in the first.
+    after_end: Option<(Mono, Beats)>,
     /// Since when there is a sign of life that may be the next boot's: meanwhile nothing is proven.
     suspect: Option<Mono>,
     /// How much later than the agent the kubelet was heard last; both by their own machine's clock.
@@ -114,7 +124,15 @@ hash_with_sequence!(Baseline { sequence; status, lease });
 impl Prover {
     /// Starts at step 1.
     pub fn new(settings: Settings, now: Mono) -> Self {
-        Self { settings, superseded: None, stage: Stage::Unmarked, marked: None, due: now, refusal: None }
+        Self {
+            settings,
+            superseded: None,
+            stage: Stage::Unmarked,
+            marked: None,
+            due: now,
+            patience: RETRY,
+            refusal: None,
+        }
     }
 
     /// Starts at step 1 for the boot that followed `ended`: an own intent that still names `ended` makes room.
@@ -203,7 +221,9 @@ impl Prover {
     /// only when something does.
     pub fn waiting_for(&self) -> String {
         match &self.stage {
-            Stage::Unmarked | Stage::Marking => self.with_refusal("the workloads of the node to be marked"),
+            Stage::Unmarked | Stage::Looking | Stage::Marking => {
+                self.with_refusal("the workloads of the node to be marked")
+            }
             Stage::Reading => self.with_refusal("a consistent read of node and agent lease"),
             Stage::Writing(_) => "the fence intent to be stored in the agent lease".to_owned(),
             Stage::Fencing(fencing) => self.fencing_waits_for(fencing),
@@ -244,6 +264,11 @@ impl Prover {
                 self.due = now + RETRY;
                 vec![]
             }
+            Stage::Looking => {
+                self.patience = (self.patience * 2).min(PATIENCE);
+                self.due = now + self.patience;
+                vec![Effect::Read]
+            }
             Stage::Reading | Stage::Watching(_) | Stage::Proven { .. } | Stage::Contradicted { .. } => {
                 self.due = now + RETRY;
                 vec![Effect::Read]
@@ -275,8 +300,8 @@ impl Prover {
 
     fn begin_again(&mut self, why: &str, now: Mono) -> Vec<Effect> {
         self.refuse("the fencing begins again", why, "node and agent lease both name the same boot");
-        self.stage = Stage::Unmarked;
-        self.due = now + RETRY;
+        self.stage = Stage::Looking;
+        self.due = now + self.patience;
         vec![]
     }
 
@@ -287,6 +312,7 @@ impl Prover {
     fn read(&mut self, snapshot: &Snapshot, now: Mono) -> Vec<Effect> {
         match &self.stage {
             Stage::Unmarked | Stage::Marking | Stage::Writing(_) => vec![],
+            Stage::Looking => self.look(snapshot, now),
             Stage::Reading if self.marked.is_none_or(|marked| snapshot.begun < marked) => vec![],
             Stage::Reading => self.intend(snapshot, now),
             Stage::Fencing(_) => self.conclude(snapshot, now),

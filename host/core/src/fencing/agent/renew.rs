@@ -109,10 +109,10 @@ impl Agent {
             return;
         }
         self.direct.inflight = None;
-        self.direct.failures = self.direct.failures.saturating_add(1);
+        let threshold = self.settings.tuning.max_api_error_threshold.max(1);
+        self.direct.failures = (self.direct.failures + 1).min(threshold);
         self.direct.due = now + self.settings.tuning.api_check_interval;
         let failures = self.direct.failures;
-        let threshold = self.settings.tuning.max_api_error_threshold;
         self.say(
             Level::Warn,
             format!("cannot renew the lease ({failures} of {threshold} before peers are asked): {why}"),

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::intend::in_force;
-use super::life::{Life, Verdict, life, note_life};
+use super::life::{Beats, Life, Verdict, life, note_life};
 use super::promises::{jury, quorum};
-use super::{Acknowledged, Beat, Effect, Fencing, LeaseRead, NodeRead, Prover, RETRY, Refusal, Snapshot, Stage};
+use super::{Acknowledged, Effect, Fencing, LeaseRead, NodeRead, Prover, RETRY, Refusal, Snapshot, Stage};
 use crate::fencing::proof::{Grade, Proof, ProofKind, grade_of};
 use crate::fencing::record::{BootId, FenceIntent, Terms};
 use crate::fencing::timing;
@@ -33,7 +33,7 @@ impl Prover {
             Ok(lease) => lease,
             Err(why) => return self.begin_again(why, now),
         };
-        match Self::life_after_deadline(&fencing, snapshot).judge(&mut fencing.suspect, now) {
+        match Self::life_after_deadline(&mut fencing, snapshot).judge(&mut fencing.suspect, now) {
             Verdict::Alive(sign) => {
                 return self.contradict(fencing, &format!("{sign} after its right to live had run out"));
             }
@@ -263,15 +263,23 @@ impl Prover {
         }
     }
 
-    /// Life of boot b that was first seen after `D`, before a proof was made: where `D` is long past because the agent
-    /// fell silent long ago, this tells that the machine did not.
-    fn life_after_deadline(fencing: &Fencing, snapshot: &Snapshot) -> Life {
+    /// Life of boot b after `D`, before a proof was made: where `D` is long past because the agent fell silent long ago,
+    /// this tells that the machine did not. Counted are changes between two consistent reads that both began after `D`:
+    /// what a controller that was away sees for the first time may be old. The first of them is taken even while P3 is
+    /// not available, so that it is old enough when P3 becomes so.
+    fn life_after_deadline(fencing: &mut Fencing, snapshot: &Snapshot) -> Life {
         let deadline = end_of_life(fencing);
-        if Self::lease_expires(fencing).is_err() || snapshot.begun <= deadline {
+        if snapshot.begun <= deadline {
             return Life::None;
         }
-        let late = |beat: &Beat| beat.first_seen > deadline;
-        life(fencing, snapshot, late, late)
+        let Some((_, mut known)) = fencing.after_end.take().filter(|(begun, _)| *begun > deadline) else {
+            fencing.after_end = Some((snapshot.begun, Beats::of(fencing, snapshot)));
+            return Life::None;
+        };
+        let sign = life(fencing, snapshot, |beat| known.new_status(beat), |beat| known.new_lease(beat));
+        known.complete(Beats::of(fencing, snapshot));
+        fencing.after_end = Some((snapshot.begun, known));
+        if Self::lease_expires(fencing).is_ok() { sign } else { Life::None }
     }
 
     /// After the proof: anything that contradicts it, or the next boot, after which nothing may be forced any more.

@@ -17,6 +17,30 @@ struct Readable<'a> {
 }
 
 impl Prover {
+    /// Marks again only when both sources name one boot, and one whose end is not proven already. Where an own intent
+    /// shows that its boot has ended, nothing has to be marked: P1 forces nothing.
+    pub(super) fn look(&mut self, snapshot: &Snapshot, now: Mono) -> Vec<Effect> {
+        self.due = now + self.patience;
+        let Some(Readable { node_boot, lease, record, .. }) = self.readable(snapshot) else {
+            return vec![];
+        };
+        let one_boot = *node_boot == record.boot_id;
+        let followed = lease.intent.as_ref().is_some_and(|intent| {
+            intent.owners.contains(&self.settings.owner)
+                && self.superseded.as_ref() != Some(&intent.boot_id)
+                && !(one_boot && intent.boot_id == *node_boot)
+        });
+        if !one_boot || followed {
+            return self.intend(snapshot, now);
+        }
+        if self.superseded.as_ref() == Some(node_boot) {
+            return self.begin_again("the boot that both name has ended already", now);
+        }
+        self.stage = Stage::Marking;
+        self.due = now + RETRY;
+        vec![Effect::Mark]
+    }
+
     /// Steps 2 and 3.
     pub(super) fn intend(&mut self, snapshot: &Snapshot, now: Mono) -> Vec<Effect> {
         self.due = now + RETRY;
@@ -116,6 +140,7 @@ impl Prover {
                 status: beat(node, |heartbeat| heartbeat.status.as_ref()),
                 lease: beat(node, |heartbeat| heartbeat.lease.as_ref()),
             },
+            after_end: None,
             suspect: None,
             kubelet_after_agent: node.heartbeat.as_ref().and_then(|heartbeat| heartbeat.after_agent),
         }
@@ -173,6 +198,7 @@ impl Prover {
         }
         self.stage = Stage::Fencing(fencing);
         self.due = now + RETRY;
+        self.patience = RETRY;
         effects
     }
 }

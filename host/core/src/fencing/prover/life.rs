@@ -76,3 +76,36 @@ pub(super) fn note_life(fencing: &mut Fencing, snapshot: &Snapshot) {
         fencing.baseline.sequence = fencing.baseline.sequence.max(record.sequence);
     }
 }
+
+/// The kubelet's signs of life of the boot as one read showed them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(super) struct Beats {
+    status: Option<String>,
+    lease: Option<String>,
+}
+
+impl Beats {
+    pub(super) fn of(fencing: &Fencing, snapshot: &Snapshot) -> Self {
+        let node = snapshot.node.as_ref().filter(|node| node.boot.as_ref() == Some(&fencing.intent.boot_id));
+        let heartbeat = node.and_then(|node| node.heartbeat.as_ref());
+        let token = |beat: Option<&Beat>| beat.map(|beat| beat.token.clone());
+        Self {
+            status: token(heartbeat.and_then(|heartbeat| heartbeat.status.as_ref())),
+            lease: token(heartbeat.and_then(|heartbeat| heartbeat.lease.as_ref())),
+        }
+    }
+
+    pub(super) fn new_status(&self, beat: &Beat) -> bool {
+        self.status.as_ref().is_some_and(|known| *known != beat.token)
+    }
+
+    pub(super) fn new_lease(&self, beat: &Beat) -> bool {
+        self.lease.as_ref().is_some_and(|known| *known != beat.token)
+    }
+
+    /// What the first read did not show is known from a later one.
+    pub(super) fn complete(&mut self, later: Self) {
+        self.status = self.status.take().or(later.status);
+        self.lease = self.lease.take().or(later.lease);
+    }
+}
