@@ -17,6 +17,7 @@ mod nodes;
 mod observe;
 mod policies;
 mod queue;
+mod recent;
 mod reconcile;
 mod report;
 mod scene;
@@ -90,6 +91,7 @@ struct World {
     observers: Vec<Arc<dyn Observe>>,
     written: Written,
     refusals: Refusals,
+    recent: recent::Recent,
 }
 
 /// A pass over one policy takes no longer; the rest is done in the next.
@@ -116,6 +118,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
         observers: options.observers,
         written: Written::default(),
         refusals: Refusals::default(),
+        recent: recent::Recent::default(),
     };
     tasks.spawn(definitions::watch(client.clone(), definitions, wake.clone()));
     tasks.spawn(leases::watch(leases, Arc::clone(&nodes), policies.clone(), wake.clone()));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -32,6 +33,10 @@ type Standing = BTreeMap<String, (Kind, &'static str, String, Option<String>)>;
 
 /// What stands for whether the policy is acted on.
 const PHASE: &str = "phase";
+/// So many events of one reason are written in one pass; the rest is counted in one more.
+const SAID: usize = 32;
+/// So many are written side by side.
+const SIDE_BY_SIDE: usize = 8;
 /// So many nodes are named in one message.
 const NAMED: usize = 10;
 /// What stands for the latest failure.
@@ -53,12 +58,29 @@ impl Reporter {
 
     /// Something happened.
     pub async fn happened(&self, policy: &Guarded, kind: Kind, reason: &str, message: &str, node: Option<&str>) {
+        self.offer(policy, kind, reason, message, node);
+        self.record(policy, kind, reason, message).await;
+        // Who looks at the node wants to know what was done to it; what is only thought about it is said of the policy.
+        if let Some(node) = node {
+            let about = crate::context::node_reference(node);
+            self.write(about, kind, reason, message).await;
+        }
+    }
+
+    fn offer(&self, policy: &Guarded, kind: Kind, reason: &str, message: &str, node: Option<&str>) {
         if let Ok(policy) = &policy.0 {
             let news = News { reason, warning: kind == Kind::Warning, message, node };
             self.observers.iter().for_each(|observer| observer.happened(policy, &news));
         }
-        let now = Time(Timestamp::now());
+    }
+
+    async fn record(&self, policy: &Guarded, kind: Kind, reason: &str, message: &str) {
         let about = ObjectReference { namespace: None, ..policy.object_ref(&()) };
+        self.write(about, kind, reason, message).await;
+    }
+
+    async fn write(&self, about: ObjectReference, kind: Kind, reason: &str, message: &str) {
+        let now = Time(Timestamp::now());
         let name = about.name.clone().unwrap_or_default();
         let object = Event {
             metadata: ObjectMeta {
@@ -81,7 +103,7 @@ impl Reporter {
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), NAMESPACE);
         if let Err(error) = api.create(&PostParams::default(), &object).await {
-            tracing::debug!(%error, reason, policy = name, "event not recorded");
+            tracing::debug!(%error, reason, about = name, "event not recorded");
         }
     }
 
@@ -105,14 +127,34 @@ impl Reporter {
             };
             current.into_iter().filter(|(about, now)| is_news(about, now.1)).collect()
         };
-        for (about, (kind, reason, message, node)) in news {
+        // When thousands of nodes fail together, neither they nor the API server shall wait for as many events.
+        let mut said: BTreeMap<&str, (Kind, usize)> = BTreeMap::new();
+        let mut events = Vec::new();
+        for (about, (kind, reason, message, node)) in &news {
             let reason = match kind {
-                _ if about != PHASE => reason,
+                _ if about != PHASE => *reason,
                 Kind::Normal => event::ENABLED,
                 Kind::Warning => event::DISABLED,
             };
-            self.happened(policy, kind, reason, &message, node.as_deref()).await;
+            self.offer(policy, *kind, reason, message, node.as_deref());
+            let (_, count) = said.entry(reason).or_insert((*kind, 0));
+            *count += 1;
+            if *count <= SAID {
+                events.push((*kind, reason, message.clone()));
+            }
         }
+        for (reason, (kind, count)) in said {
+            if count > SAID {
+                events.push((
+                    kind,
+                    reason,
+                    format!("the same of {} more nodes; see status.unhealthyNodes", count - SAID),
+                ));
+            }
+        }
+        let recorded = events.iter().map(|(kind, reason, message)| self.record(policy, *kind, reason, message).boxed());
+        let recorded: Vec<_> = recorded.collect();
+        futures::stream::iter(recorded).buffered(SIDE_BY_SIDE).collect::<Vec<()>>().await;
     }
 
     /// Reports what became of a storm, after the status says so.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use kube::ResourceExt;
 use palisade_api::NodeHealthCheck;
 use palisade_core::health::{
-    Action, Elsewhere, GuardAnswer, Hold, Judgement, NodeView, Outlook, Plan, Policy, RemediationView, Surroundings,
-    Verdict, judge, plan, steps,
+    Action, Elsewhere, GuardAnswer, Hold, Judgement, NodeView, ObjectKey, Outlook, Plan, Policy, RemediationView,
+    Surroundings, Verdict, judge, plan, steps,
 };
 use tokio::time::{Instant, timeout};
 
@@ -80,7 +80,16 @@ impl<'a> Scene<'a> {
                 }
             }
             match elsewhere(world, &name).await {
-                Ok(found) => surroundings.control_plane = found,
+                Ok(mut found) => {
+                    let is_seen = |uid: &str| {
+                        let is_it = |key: &ObjectKey| key.uid == uid;
+                        found.iter().any(|known| is_it(&known.key))
+                            || remediations.iter().any(|known| is_it(&known.key))
+                    };
+                    let unseen = world.recent.unseen(is_seen);
+                    found.extend(unseen);
+                    surroundings.control_plane = found;
+                }
                 // Two control-plane nodes at once may cost the quorum: what cannot be seen counts as being there.
                 Err(error) => {
                     for node in nodes.iter().filter(unhealthy) {

@@ -3,7 +3,7 @@
 use kube::api::{Api, ApiResource, DynamicObject, PostParams};
 use kube::{Resource, ResourceExt};
 use palisade_api::reasons::event;
-use palisade_core::health::{METAL3_TEMPLATE, NodeView, Step, lease_name};
+use palisade_core::health::{Elsewhere, METAL3_TEMPLATE, NodeView, Step, lease_name};
 use serde_json::Value;
 
 use super::super::create::{self, Machine};
@@ -81,9 +81,13 @@ impl Pass<'_> {
             }
             Err(error) => return Err(error),
         };
-        let message = format!("created {} {} for node {}", step.kind, made.name_any(), node.name);
+        let view = self.view(kind, made);
+        if node.may_run_etcd() {
+            self.world.recent.note(Elsewhere { node: node.name.clone(), key: view.key.clone() });
+        }
+        let message = format!("created {} {} for node {}", step.kind, view.key.name, node.name);
         self.tell(Weight::Normal, event::CREATED, &message, &node.name).await;
-        Ok(Change::Made(Box::new(self.view(kind, made))))
+        Ok(Change::Made(Box::new(view)))
     }
 
     /// The machine of the node, if it is of a kind that remediators of this cluster look for and lives beside the
