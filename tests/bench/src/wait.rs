@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Pause between two looks.
-const PACE: Duration = Duration::from_millis(25);
+const PACE: Duration = Duration::from_millis(50);
 
 /// Looks until `look` returns something, or fails with what it said last.
 pub async fn until<T>(

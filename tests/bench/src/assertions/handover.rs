@@ -167,6 +167,14 @@ async fn episode(client: &Client, machine: &Machine) -> anyhow::Result<Episode> 
         })
         .await?;
     }
+    // A relapse before the policy has closed the case belongs to the same failure, and goes on where the ladder was.
+    let policies: Api<NodeHealthCheck> = Api::all(client.clone());
+    wait::until(LIMIT, "the policy has forgotten the node", async || {
+        let status = policies.get(POLICY).await?.status.unwrap_or_default();
+        let listed = status.unhealthy_nodes.into_iter().find(|node| node.name == machine.name());
+        Ok(listed.map_or(Ok(()), |node| Err(json!(node).to_string())))
+    })
+    .await?;
     Ok(Episode { node: machine.name().to_owned(), from, until: Timestamp::now() })
 }
 
