@@ -70,6 +70,8 @@ pub mod cluster {
     pub const CONTROL_PLANE_ROLE: &str = "node-role.kubernetes.io/control-plane";
     /// Older label of control-plane nodes.
     pub const MASTER_ROLE: &str = "node-role.kubernetes.io/master";
+    /// Label of nodes with a member of etcd, set by k3s and RKE2.
+    pub const ETCD_ROLE: &str = "node-role.kubernetes.io/etcd";
     /// Label of worker nodes.
     pub const WORKER_ROLE: &str = "node-role.kubernetes.io/worker";
     /// Label with the zone of a node.

@@ -14,7 +14,7 @@ use palisade_api::NodeHealthCheck;
 use palisade_controller::etcd::Guard;
 use palisade_controller::health::ControlPlaneGuard;
 use palisade_core::health::{GuardAnswer, NodeView};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::json;
 
 const MEMBERS: [&str; 3] = ["cp0", "cp1", "cp2"];
@@ -98,6 +98,8 @@ impl Etcd {
 fn certificates(folder: &Path) {
     let key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    // With the name of the certificates that it signs it would be taken for one of them.
+    authority.distinguished_name.push(DnType::CommonName, "authority of etcd");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let certificate = authority.self_signed(&key).unwrap();
     std::fs::write(folder.join("ca.crt"), certificate.pem()).unwrap();

@@ -74,29 +74,25 @@ pub struct CauseBudget {
 }
 
 /// How much of the budget is used.
+// Every field is always written: the status is merged, and what is left out would stay as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BudgetStatus {
     /// Nodes that hold a place.
     pub used: i64,
     /// Places in all; absent without maxConcurrent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub limit: Option<i64>,
     /// Number of nodes that wait for a place.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     pub waiting: i64,
     /// Who is next, at most ten nodes, the first first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub next: Vec<String>,
     /// When a remediation was last started; minInterval counts from it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     #[schemars(schema_with = "schema::time")]
     pub last_started: Option<Time>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-const fn is_zero(number: &i64) -> bool {
-    *number == 0
 }
 
 const AMOUNT: &str = "string(self).matches('^0*[1-9][0-9]*%?$')";

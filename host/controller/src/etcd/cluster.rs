@@ -6,14 +6,11 @@ use anyhow::Context as _;
 use k8s_openapi::api::core::v1::{Node, Pod, Secret};
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
-use palisade_api::keys::cluster::{CONTROL_PLANE_ROLE, MASTER_ROLE};
+use palisade_api::keys::cluster::{CONTROL_PLANE_ROLE, ETCD_ROLE, MASTER_ROLE};
 use palisade_core::health::NodeView;
 use palisade_core::health::quorum::{Health, Member};
 
 use crate::outbound::Identity;
-
-/// Label of nodes that run the etcd embedded in k3s.
-const ETCD_ROLE: &str = "node-role.kubernetes.io/etcd";
 
 /// Names and addresses of control-plane nodes, to find out which member runs where.
 pub(super) type Places = BTreeMap<String, BTreeSet<String>>;
@@ -35,15 +32,12 @@ pub(super) async fn identity(client: &Client, namespace: &str, name: &str) -> an
 }
 
 /// The control-plane nodes with their names and addresses.
-pub(super) async fn places(client: &Client, node: &NodeView) -> anyhow::Result<Places> {
+pub(super) async fn places(client: &Client) -> anyhow::Result<Places> {
     let nodes = Api::<Node>::all(client.clone());
     let mut places = Places::new();
-    for role in [CONTROL_PLANE_ROLE, MASTER_ROLE] {
+    for role in [CONTROL_PLANE_ROLE, ETCD_ROLE, MASTER_ROLE] {
         for found in nodes.list(&ListParams::default().labels(role)).await.context("cannot list control-plane nodes")? {
             places.insert(found.name_any(), addresses(&found));
-        }
-        if places.contains_key(&node.name) {
-            break;
         }
     }
     Ok(places)

@@ -60,7 +60,7 @@ impl Guard {
                 Some(secret) => Some(cluster::identity(&self.client, &self.namespace, secret).await?),
                 None => None,
             };
-            let places = cluster::places(&self.client, node).await?;
+            let places = cluster::places(&self.client).await?;
             let members = members::ask(&spec.endpoints, identity.as_ref(), &places).await?;
             return Ok(Some(("etcd itself", members)));
         }

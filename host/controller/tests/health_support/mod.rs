@@ -163,11 +163,16 @@ impl Cluster {
     /// Waits until the status of policy `nhc` is as wanted.
     pub async fn status(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let policies = Api::<NodeHealthCheck>::all(self.client.clone());
-        eventually(what, async || {
-            let status = serde_json::to_value(policies.get("nhc").await.unwrap().status).unwrap();
-            wanted(&status).then_some(status)
-        })
-        .await
+        let last = std::sync::Mutex::new(Value::Null);
+        let looking = eventually_or(
+            || format!("{what}; the status is {}", last.lock().unwrap()),
+            async || {
+                let status = serde_json::to_value(policies.get("nhc").await.unwrap().status).unwrap();
+                last.lock().unwrap().clone_from(&status);
+                wanted(&status).then_some(status)
+            },
+        );
+        looking.await
     }
 
     /// Messages of events with this reason.
@@ -191,13 +196,18 @@ impl Cluster {
 }
 
 /// Polls until there is an answer.
-pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, check: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_or(|| what.to_owned(), check).await
+}
+
+/// The same; what was waited for is told when it is too late.
+pub async fn eventually_or<T>(what: impl Fn() -> String, mut check: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + DEADLINE;
     loop {
         if let Some(found) = check().await {
             return found;
         }
-        assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
+        assert!(tokio::time::Instant::now() < deadline, "waited in vain for {}", what());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

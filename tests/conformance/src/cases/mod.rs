@@ -5,6 +5,7 @@ mod control_plane;
 mod creation;
 mod detection;
 mod escalation;
+mod extensions;
 mod leases;
 mod misc;
 pub mod openshift;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Case> {
         storm::cases(),
         misc::cases(),
         openshift::cases(),
+        extensions::cases(),
         crate::self_node::cases(),
     ]
     .into_iter()
