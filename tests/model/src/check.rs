@@ -124,6 +124,7 @@ impl Report {
         let mut random = seed;
         let (mut done, mut runs) = (0, 0_u64);
         let mut foul = None;
+        let (mut path_end, mut unhealed) = (None, 0_u64);
         while done < steps && foul.is_none() {
             runs += 1;
             let mut path = vec![(env.start(), None)];
@@ -145,16 +146,22 @@ impl Report {
                     last.1 = Some(action);
                 }
                 let bad = next.foul.is_some();
+                path_end = Some(next.clone());
                 path.push((next, None));
                 if bad {
                     foul = Some(path);
                     break;
                 }
             }
+            let end = path_end.take().filter(|world| foul.is_none() && world.released.is_none());
+            if let Some(Err(why)) = end.map(|world| env.heal(&world)) {
+                self.bad.push(format!("random walk with seed {seed}, run {runs}: does not converge: {why}"));
+                unhealed += 1;
+            }
         }
         let verdict = if foul.is_some() { "VIOLATED" } else { "nothing found" };
         self.row(&format!(
-            "{:18} {runs:>9} runs   {done:>9} steps seed {seed} {:>6.1}s  {verdict}",
+            "{:18} {runs:>9} runs   {done:>9} steps seed {seed} {:>6.1}s  {verdict}; {unhealed} did not converge after healing",
             "random walk",
             begun.elapsed().as_secs_f64()
         ));
@@ -179,6 +186,14 @@ impl Report {
                 Some(action) => self.row(&format!("    {after:>6.2}s  {}\n             {action}", state.line())),
                 None => self.row(&format!("    {after:>6.2}s  {}", state.line())),
             }
+        }
+    }
+
+    /// What no model can express.
+    pub fn elsewhere(&mut self) {
+        for (line, test) in crate::mutants::ELSEWHERE {
+            self.row(&format!("line {line}: not in the model, but {test}"));
+            self.rows.push(json!({"line": line, "test": test}));
         }
     }
 

@@ -124,9 +124,14 @@ pub struct Config {
     pub cuts: Cuts,
     /// These nodes have lost the API at the start.
     pub cut_at_start: &'static [usize],
+    /// Peers that node 0 does not reach.
+    pub unreachable: &'static [usize],
+    /// Another jury is stored at the start, the answer is under way.
+    pub jury_in_flight: bool,
     /// No node reaches the API from the start on.
     pub nodes_cut_at_start: bool,
-    /// Juror 1 is the only one that restarts, juror 2 the only one whose path to the controllers changes.
+    /// Juror 1 is the only one that restarts, juror 2 the only one that changes sides, from node 0 to the
+    /// controllers.
     pub narrow: bool,
     /// The roster of node 0 at the start and what it may change to; [`ONLY`] + n: only the n-th peer.
     pub roster: Option<(usize, usize)>,
@@ -217,6 +222,8 @@ const BASE: Config = Config {
     whole: true,
     cuts: Cuts::All,
     cut_at_start: &[],
+    unreachable: &[],
+    jury_in_flight: false,
     nodes_cut_at_start: false,
     narrow: false,
     roster: None,
@@ -403,7 +410,7 @@ pub fn all(deep: bool) -> Vec<Config> {
         named(
             "majority-cut",
             "most of the jury have lost the API, then the node does",
-            Config { jurors: 3, cut_at_start: &[1, 2], cuts: Cuts::Subject, ..BASE },
+            Config { jurors: 3, cut_at_start: &[1, 2], unreachable: &[3], cuts: Cuts::Subject, ..BASE },
             Budget { begin: 1, cut: 1, ..none },
         ),
         named(
@@ -443,10 +450,10 @@ pub fn all(deep: bool) -> Vec<Config> {
             Budget { begin: 1, cut: 1, retime: 1, late: 1, ..none },
         ),
         named(
-            "rejury-wide",
-            "as rejury; answers come late, the agent restarts",
-            wide(Config { roster: Some((ONLY + 1, ONLY + 2)), ..BASE }),
-            Budget { begin: 1, api: 1, rejury: 1, late: 1, agent_crash: 1, ..none },
+            "jury-in-flight",
+            "another jury is stored, its answer under way, and the nodes lose the API; the agent restarts",
+            Config { roster: Some((ONLY + 1, ONLY + 2)), jury_in_flight: true, nodes_cut_at_start: true, ..BASE },
+            Budget { begin: 1, agent_crash: 1, ..none },
         ),
         named(
             "relay-wide",

@@ -6,6 +6,7 @@ mod check;
 mod config;
 mod control;
 mod env;
+mod heal;
 mod mutants;
 mod node;
 mod start;
@@ -30,7 +31,7 @@ struct Options {
     /// The configurations with all rules, then every mutant.
     #[arg(long)]
     all: bool,
-    /// One more fault of each kind: hours instead of minutes.
+    /// The wide configurations too; raise --seconds: they take minutes to hours.
     #[arg(long)]
     deep: bool,
     /// Steps of a random walk through everything at once.
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
             for row in mutants::ALL {
                 report.mutant(row, false);
             }
+            report.elsewhere();
         }
     }
     report.end()

@@ -94,7 +94,7 @@ pub const ALL: &[Row] = &[
         Mutant::ForgetSentJuries,
         "8",
         "forget-sent-juries",
-        "rejury-wide",
+        "jury-in-flight",
         "juries sent and not confirmed survive a restart",
     ),
     row(Mutant::RelayGoesBack, "9", "relay-goes-back", "relay-wide", "a relay neither goes back nor changes the boot"),
@@ -165,4 +165,15 @@ pub const ALL: &[Row] = &[
         "majority-cut",
         "promises: time alone decides; a majority loses the API",
     ),
+];
+
+/// Lines of the review that the model cannot express, and the test of each.
+pub const ELSEWHERE: &[(&str, &str)] = &[
+    ("12 (kernel: open and close ping)", "cargo xtask vm: a kill at the worst moment"),
+    (
+        "13",
+        "palisade-agent devices::reset line_13_sysrq_comes_first_because_an_orderly_reboot_may_stop_the_watchdog; core agent::tests::ends line_13_all_reset_steps_together_take_less_than_the_watchdog",
+    ),
+    ("17", "palisade-controller workloads::classify line_17_replica_sets_and_bare_pods_wait_for_the_proof"),
+    ("19 (signatures)", "palisade-rpc tests/identity.rs; the model has the mutant without them"),
 ];

@@ -111,6 +111,9 @@ impl Env {
                 let process = world.nodes[index].processes;
                 for peer in peers {
                     let (to, record) = (crate::env::index(&peer.node), record.clone());
+                    if index == 0 && world.nodes[to].unreachable {
+                        continue;
+                    }
                     world.send(Message::Ask { node: index, process, request, to, record, bounds });
                 }
             }

@@ -58,6 +58,7 @@ impl Env {
             cut: false,
             alone: false,
             deaf: config.deaf.contains(&index),
+            unreachable: config.unreachable.contains(&index),
             disk_full: false,
             check: config.check,
             roster: config.roster.map_or(config.jurors, |(first, _)| first),
@@ -101,6 +102,10 @@ impl Env {
             self.start_agent(&mut world, index);
         }
         let calm = std::mem::take(&mut world.budget);
+        if config.from_scratch {
+            world.budget = calm;
+            return world;
+        }
         self.settle(&mut world);
         while world.now < ORIGIN {
             // Nothing is refused while everything works.
@@ -108,6 +113,17 @@ impl Env {
         }
         if config.stale_ask {
             self.stale_ask(&mut world);
+        }
+        if config.jury_in_flight
+            && let Some((first, other)) = config.roster
+        {
+            // History: the answer to the write of another jury is under way.
+            world.node(0).roster = other;
+            world.budget.late = 1;
+            self.roster(&mut world, 0);
+            world = self.after(&world, Action::Late).unwrap_or(world);
+            // A process that starts later finds the roster as it was.
+            world.node(0).roster = first;
         }
         for index in config.cut_at_start {
             world.node(*index).cut = true;

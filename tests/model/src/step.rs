@@ -340,6 +340,9 @@ impl Env {
             Action::Deaf(node, deaf) => {
                 world.budget.deaf -= 1;
                 world.node(node).deaf = deaf;
+                if self.config.narrow {
+                    world.node(node).unreachable = !deaf;
+                }
             }
             Action::Forge => {
                 let view = world.view(0)?.clone();

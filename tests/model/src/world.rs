@@ -174,6 +174,8 @@ pub struct Node {
     pub alone: bool,
     /// The controllers do not reach it, its peers do.
     pub deaf: bool,
+    /// Node 0 does not reach it.
+    pub unreachable: bool,
     /// Writes of the host file fail.
     pub disk_full: bool,
     /// `apiCheckInterval` as configured.
