@@ -84,7 +84,13 @@ async fn failing(stand: &Stand, fleet: &Fleet) -> anyhow::Result<String> {
             Ok(if there { Ok(()) } else { Err(format!("none for {}", machine.name())) })
         })
         .await?;
-        let asked = ours(stand, mark)?;
+        // The object can be read a moment before the line of its creation is written.
+        let asked = wait::until(Duration::from_secs(5), "the log shows the creation", async || {
+            let asked = ours(stand, mark)?;
+            let logged = asked.verb("create").resource(crate::install::GROUP, "foos").count() > 0;
+            Ok(if logged { Ok(asked) } else { Err(asked.lines(10)) })
+        })
+        .await?;
         let created = asked.verb("create").resource(crate::install::GROUP, "foos").succeeded();
         anyhow::ensure!(created.count() == 1, "{} creations:\n{}", created.count(), created.lines(10));
         let until = asked.until(created.entries()[0].reached);
