@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::builtin;
 use super::bell::{Bell, Listener};
+use super::builtin;
 use super::meta;
 use super::resource::{Resource, ResourceKey};
 
