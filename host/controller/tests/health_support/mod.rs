@@ -175,13 +175,15 @@ impl Cluster {
         looking.await
     }
 
-    /// Messages of events with this reason.
+    /// Messages of events about policies with this reason.
     pub async fn events(&self, reason: &str) -> Vec<String> {
         let events = Api::<Event>::namespaced(self.client.clone(), "default");
         let events = events.list(&ListParams::default()).await.unwrap().items;
         events
             .into_iter()
             .filter(|event| event.reason.as_deref() == Some(reason))
+            // What was done to a node is also said of the node.
+            .filter(|event| event.involved_object.kind.as_deref() == Some("NodeHealthCheck"))
             .filter_map(|event| event.message)
             .collect()
     }
