@@ -299,9 +299,15 @@ pub fn all(deep: bool) -> Vec<Config> {
             Budget { begin: 1, api: 1, duplicate: 1, ..none },
         ),
         named(
-            "first-claim",
+            "first-contact",
             "from the first contact: answers are lost, the node loses the API",
             Config { from_scratch: true, ..subject.clone() },
+            Budget { begin: 1, cut: 1, ..none },
+        ),
+        named(
+            "first-claim",
+            "from the first contact: answers are lost, the node loses the API",
+            wide(Config { from_scratch: true, ..subject.clone() }),
             Budget { begin: 1, late: 1, cut: 1, ..none },
         ),
         named(
