@@ -6,6 +6,7 @@ mod sandbox;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use palisade_sandbox::program;
 
 /// Brings failed nodes back, and releases their workload only when their end is proven.
 #[derive(Debug, Parser)]
@@ -32,12 +33,5 @@ fn main() -> ExitCode {
         Command::Controller(arguments) => controller::run(arguments),
         Command::Sandbox(command) => sandbox::run(command),
     };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("palisade: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::ended("palisade", result)
 }

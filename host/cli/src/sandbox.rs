@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use palisade_sandbox::demo::{self, BackendKind, Demo, Kill, Matrix, Parts, Scenario, Serve};
+use palisade_sandbox::demo::{self, BackendKind, Demo, Kill, Matrix, Scenario, Serve};
 use palisade_sandbox::lab::fault::Fault;
 use palisade_sandbox::lab::process;
+use palisade_sandbox::program::PartArguments;
 use tracing_subscriber::EnvFilter;
 
 /// Subcommands of `palisade sandbox`.
@@ -29,37 +30,6 @@ pub enum Command {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
-}
-
-/// Programs and files; `cargo xtask demo` builds them and fills these in.
-#[derive(Debug, Args)]
-pub struct PartArguments {
-    /// The agent program; beside this program if not given.
-    #[arg(long, value_name = "FILE", env = "PALISADE_AGENT")]
-    agent: Option<PathBuf>,
-    /// Folder of the built-in remediators; `../guests` from this program if not given.
-    #[arg(long, value_name = "FOLDER", env = "PALISADE_REMEDIATORS")]
-    remediators: Option<PathBuf>,
-    /// Folder of the CRD manifests.
-    #[arg(long, value_name = "FOLDER", default_value = "crds", env = "PALISADE_CRDS")]
-    crds: PathBuf,
-    /// The real control plane program; for `--backend real` only.
-    #[arg(long, value_name = "FILE", env = "PALISADE_CONTROLPLANE")]
-    controlplane: Option<PathBuf>,
-}
-
-impl PartArguments {
-    fn parts(self) -> anyhow::Result<Parts> {
-        let palisade = std::env::current_exe().context("path of this program")?;
-        let folder = palisade.parent().map(PathBuf::from).unwrap_or_default();
-        Ok(Parts {
-            agent: self.agent.unwrap_or_else(|| folder.join("palisade-agent")),
-            remediators: self.remediators.unwrap_or_else(|| folder.join("../guests")),
-            palisade,
-            crds: self.crds,
-            controlplane: self.controlplane,
-        })
-    }
 }
 
 /// What to show.

@@ -4,3 +4,4 @@
 pub mod api;
 pub mod demo;
 pub mod lab;
+pub mod program;

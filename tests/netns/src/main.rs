@@ -4,14 +4,14 @@
 mod hub;
 mod wiring;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use palisade_sandbox::demo::{self, BackendKind, Matrix, Parts, Scenario};
+use palisade_sandbox::demo::{self, BackendKind, Matrix, Scenario};
 use palisade_sandbox::lab::fault::Fault;
 use palisade_sandbox::lab::wiring::Wiring;
+use palisade_sandbox::program::{self, PartArguments};
 
 use wiring::{Family, Namespaces};
 
@@ -36,47 +36,17 @@ struct Arguments {
     /// How many cases run side by side; on the real back end every lane starts a control plane.
     #[arg(long, default_value_t = 3)]
     lanes: usize,
-    /// The `palisade` program; beside this one if not given.
-    #[arg(long, value_name = "FILE")]
-    palisade: Option<PathBuf>,
-    /// The agent program; beside this one if not given.
-    #[arg(long, value_name = "FILE")]
-    agent: Option<PathBuf>,
-    /// Folder of the built-in remediators; `../guests` from this program if not given.
-    #[arg(long, value_name = "FOLDER")]
-    remediators: Option<PathBuf>,
-    /// Folder of the CRD manifests.
-    #[arg(long, value_name = "FOLDER", default_value = "crds")]
-    crds: PathBuf,
-    /// The real control plane program.
-    #[arg(long, value_name = "FILE")]
-    controlplane: Option<PathBuf>,
+    #[command(flatten)]
+    parts: PartArguments,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // Fails only when a provider is installed already, and nobody came before us.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
-        let result = runtime.block_on(run(arguments));
-        runtime.shutdown_background();
-        result
-    });
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("palisade-netns: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run("palisade-netns", run(arguments))
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let here = std::env::current_exe()?;
-    let folder = here.parent().map(PathBuf::from).unwrap_or_default();
     if !arguments.list {
         wiring::check()?;
         wiring::remove_leftovers();
@@ -85,13 +55,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         backend: arguments.backend,
         cases: cases(),
         filter: arguments.filter,
-        parts: Parts {
-            palisade: arguments.palisade.unwrap_or_else(|| folder.join("palisade")),
-            agent: arguments.agent.unwrap_or_else(|| folder.join("palisade-agent")),
-            remediators: arguments.remediators.unwrap_or_else(|| folder.join("../guests")),
-            crds: arguments.crds,
-            controlplane: arguments.controlplane,
-        },
+        parts: arguments.parts.parts()?,
         verbose: arguments.verbose,
         list: arguments.list,
         json: arguments.json,
