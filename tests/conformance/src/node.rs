@@ -59,7 +59,11 @@ impl Node {
         all.entry(world.label()).or_insert_with(|| json!(""));
         all.retain(|_, value| !value.is_null());
         let object = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name, "labels": all } });
-        world.plane.create(&object).await?;
+        let made = world.plane.create(&object).await?;
+        if !made["spec"]["taints"].is_null() {
+            // Admission says that a new node is not ready yet, and nobody is here who would take that back.
+            world.patch("Node", "", name, json!({ "spec": { "taints": null } })).await?;
+        }
         let node = Self { name: name.to_owned(), world: Rc::clone(world), conditions: Rc::default() };
         if state != State::Silent {
             node.becomes(state).await?;

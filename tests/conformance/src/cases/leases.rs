@@ -52,11 +52,12 @@ pub fn cases() -> Vec<Case> {
             .then("nothing at first, Warning RemediationSkipped, Enabled; then a remediation, and the lease is taken over")
             .run(async |w| {
                 let [sick, ..] = w.nodes([Fine, Fine, Fine]).await?;
-                sick.lease_by(Some(OTHER), Duration::from_secs(15)).await?;
-                let held = sick.lease(json!({ "holderIdentity": OTHER })).await?;
-                let expires = crate::value::seconds(&held["spec"]["renewTime"])? + 15;
-                sick.becomes(Sick).await?;
                 let policy = w.policy().create().await?;
+                policy.shows(json!({ "healthyNodes": 3 })).await?;
+                sick.lease_by(Some(OTHER), Duration::from_secs(20)).await?;
+                sick.becomes(Sick).await?;
+                let held = sick.lease(json!({ "holderIdentity": OTHER })).await?;
+                let expires = crate::value::seconds(&held["spec"]["renewTime"])? + 20;
                 policy.event("Warning", "RemediationSkipped", &sick.name).await?;
                 policy.shows(json!({ "phase": "Enabled", "unhealthyNodes": [{ "name": sick.name, "remediations": null }] })).await?;
                 let holder = format!("NodeHealthCheck-{}", policy.name);

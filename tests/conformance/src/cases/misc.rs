@@ -117,7 +117,9 @@ pub fn cases() -> Vec<Case> {
                 witness.looked().await?;
                 let after = w.get("NodeHealthCheck", "", &policy.name).await?.unwrap_or_default();
                 let version = |object: &serde_json::Value| object["metadata"]["resourceVersion"].clone();
-                ensure!(version(&before) == version(&after), "it was written: {} then {}", before["status"], after["status"]);
+                let writes = w.eyes().history("NodeHealthCheck", |object| object["metadata"]["name"] == *policy.name);
+                let statuses: Vec<_> = writes.iter().rev().take(3).map(|sight| sight.object["status"].to_string()).collect();
+                ensure!(version(&before) == version(&after), "it was written; latest first: {}", statuses.join("\n"));
                 Ok(())
             }),
         case("M03", Keep, SECTION)
