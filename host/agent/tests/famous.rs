@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail loudly
 
+#[allow(dead_code)] // each test program uses its part
 mod support;
 
 use std::time::Duration;

@@ -346,11 +346,13 @@ const RULES: &[Rule] = &[
     .blaming(".maxUnhealthy"),
     Rule::new(
         "spec",
-        "has(self.selector) && (has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0 || has(self.selector.matchExpressions) && size(self.selector.matchExpressions) > 0)",
+        // One that was stored without selector before there were rules may still be paused.
+        "has(self.selector) && (has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0 || has(self.selector.matchExpressions) && size(self.selector.matchExpressions) > 0) || oldSelf.hasValue() && !(has(oldSelf.value().selector) && (has(oldSelf.value().selector.matchLabels) && size(oldSelf.value().selector.matchLabels) > 0 || has(oldSelf.value().selector.matchExpressions) && size(oldSelf.value().selector.matchExpressions) > 0))",
         "selector is mandatory: set selector.matchLabels or selector.matchExpressions, for example a requirement that node-role.kubernetes.io/worker Exists",
     )
     .blaming(".selector")
-    .required(),
+    .required()
+    .unless_it_was_so(),
     Rule::new(
         "spec.selector.matchExpressions[]",
         "self.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist']",

@@ -20,12 +20,14 @@ pub struct Rule {
     pub field_path: Option<&'static str>,
     /// Machine-readable cause.
     pub reason: Option<&'static str>,
+    /// Holds for new objects and for changes only: `oldSelf` is an optional then, and absent when an object is created.
+    pub optional_old_self: bool,
 }
 
 impl Rule {
     /// A rule with a fixed message.
     pub const fn new(path: &'static str, rule: &'static str, message: &'static str) -> Self {
-        Self { path, rule, message, message_expression: None, field_path: None, reason: None }
+        Self { path, rule, message, message_expression: None, field_path: None, reason: None, optional_old_self: false }
     }
 
     /// Says the offending value too.
@@ -49,6 +51,13 @@ impl Rule {
         self
     }
 
+    /// The rule looks at what was there before, if anything was: `oldSelf` is an optional. (Kubernetes 1.29 or newer.)
+    #[must_use]
+    pub const fn unless_it_was_so(mut self) -> Self {
+        self.optional_old_self = true;
+        self
+    }
+
     /// The change is not allowed.
     #[must_use]
     pub const fn forbidden(mut self) -> Self {
@@ -64,6 +73,9 @@ impl Rule {
             if let Some(value) = value {
                 rule[key] = value.into();
             }
+        }
+        if self.optional_old_self {
+            rule["optionalOldSelf"] = true.into();
         }
         rule
     }

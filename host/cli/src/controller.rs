@@ -31,7 +31,7 @@ pub struct Arguments {
     /// The least grade of a proof on which a workload is released.
     #[arg(long, value_enum, default_value_t = Require::Assumed)]
     require_proof: Require,
-    /// Image of the agents, which are rolled out as the SelfNodeRemediationConfig says. Needed when the controller runs in
+    /// Image of the agents, which are rolled out as the `SelfNodeRemediationConfig` says. Needed when the controller runs in
     /// the cluster, unless somebody else starts them.
     #[arg(long, value_name = "IMAGE", env = "SELF_NODE_REMEDIATION_IMAGE", conflicts_with = "no_rollout")]
     agent_image: Option<String>,

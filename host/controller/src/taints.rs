@@ -38,7 +38,7 @@ pub fn out_of_service() -> Taint {
 }
 
 /// The own taint of a release. `NoExecute`, because a kubelet that boots meanwhile starts no pod that does not tolerate
-/// it: what is being deleted cannot run again. The price: pods of DaemonSets that tolerate neither this taint nor all
+/// it: what is being deleted cannot run again. The price: pods of `DaemonSets` that tolerate neither this taint nor all
 /// taints are evicted from the dead node too, and made again by their DaemonSet once the node is back and the taint
 /// gone; the out-of-service taint does the same to them.
 pub fn released() -> Taint {

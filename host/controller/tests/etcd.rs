@@ -118,6 +118,7 @@ fn policy(etcd: &serde_json::Value) -> NodeHealthCheck {
     .unwrap()
 }
 
+#[allow(clippy::needless_pass_by_value)] // called with json!
 fn secret(cluster: &Cluster, name: &str, data: serde_json::Value) {
     cluster.apply(&json!({
         "apiVersion": "v1", "kind": "Secret",

@@ -112,8 +112,8 @@ async fn events_arrive_in_order_with_their_header_although_the_webhook_fails_fir
     cluster.count("Foo", 1).await;
     assert_eq!(hook.taken(), Vec::<Value>::new(), "without its token nothing is sent");
     // And when the token is there, everything arrives, in order
-    let token = json!({ "token": "Bearer s3cret\n" });
-    cluster.apply(&json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "hook", "namespace": "palisade-system" }, "stringData": token,
+    let header = json!({ "token": "Bearer s3cret\n" });
+    cluster.apply(&json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "hook", "namespace": "palisade-system" }, "stringData": header,
         "data": { "token": "QmVhcmVyIHMzY3JldAo=" } }));
     let taken = eventually("the creation arrives", async || {
         let taken = hook.taken();
@@ -155,7 +155,7 @@ async fn what_does_not_fit_is_counted_and_what_is_refused_is_not_sent_again() {
     hook.gate.add_permits(MANY);
     let taken = eventually("the last arrives", async || {
         let taken = hook.taken();
-        taken.iter().any(|event| event["data"]["message"] == more.to_string()).then_some(taken)
+        taken.iter().any(|event| event["data"]["message"] == more).then_some(taken)
     })
     .await;
     // Then the oldest were lost, which the next one says, and nothing else

@@ -10,7 +10,9 @@ use anyhow::Context;
 
 use crate::demo::Parts;
 use crate::workspace::{Workspace, cargo};
-use crate::{bench, build, check, conformance, controlplane, crds, etcd, guests, netns, shell, simulate, tools, vm};
+use crate::{
+    bench, build, check, conformance, controlplane, crds, etcd, guests, model, netns, shell, simulate, tools, vm,
+};
 
 type Work = fn(&Workspace) -> anyhow::Result<()>;
 type Step = (&'static str, Work);
@@ -52,6 +54,7 @@ const TRACKS: &[Track] = &[
         steps: &[
             ("controlplane", controlplane_itself),
             ("etcd", etcd::run),
+            ("model", |workspace| model::run(workspace, &["--all"].map(str::to_owned))),
             ("simulate", |workspace| simulate::run(workspace, &simulate::Options::SUITE)),
         ],
     },

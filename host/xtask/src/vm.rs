@@ -53,12 +53,11 @@ fn kernel(workspace: &Workspace) -> anyhow::Result<PathBuf> {
             .find(|name| name.starts_with("linux-image-") && *name != KERNEL);
         Ok(package.with_context(|| format!("Debian's package {KERNEL} depends on no kernel"))?.to_owned())
     };
-    let package = match newest() {
-        Ok(package) => package,
-        Err(_) => {
-            tools::refresh_packages(workspace)?;
-            newest()?
-        }
+    let package = if let Ok(package) = newest() {
+        package
+    } else {
+        tools::refresh_packages(workspace)?;
+        newest()?
     };
     let folder = workspace.cache.join(format!("vm-{package}"));
     if folder.exists() {

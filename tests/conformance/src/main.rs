@@ -17,6 +17,7 @@ use palisade_sandbox::lab::process;
 
 /// The black-box suite of NodeHealthCheck and SelfNodeRemediation.
 #[derive(Debug, Parser)]
+#[allow(clippy::struct_excessive_bools)] // flags of a command line
 struct Arguments {
     /// sandbox or real; both, one after the other, if not given.
     #[arg(long)]

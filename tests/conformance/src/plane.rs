@@ -24,7 +24,7 @@ use crate::eyes::Eyes;
 /// Longest start of the real control plane on a busy machine.
 const START_LIMIT: Duration = Duration::from_mins(3);
 /// How long the API server may take to serve a definition that it accepted.
-const SERVED_LIMIT: Duration = Duration::from_secs(60);
+const SERVED_LIMIT: Duration = Duration::from_mins(1);
 /// How long a process may take to stop in order.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// Namespace of the controllers.

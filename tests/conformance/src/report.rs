@@ -1,6 +1,7 @@
 //! What came out: a table for people, JSON for programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use palisade_sandbox::demo::BackendKind;
 use serde::Serialize;
@@ -85,14 +86,14 @@ pub fn table(outcomes: &[Outcome]) -> String {
     let mut sums: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
     for ((backend, tag), [cases, passed, failed, left]) in &rows {
         let tag = format!("{tag:?}");
-        text += &format!("{backend:<9} {tag:<7} {cases:>6} {passed:>7} {failed:>7} {left:>9}\n");
+        let _ = writeln!(text, "{backend:<9} {tag:<7} {cases:>6} {passed:>7} {failed:>7} {left:>9}");
         let sum = sums.entry(backend).or_default();
         for (sum, part) in sum.iter_mut().zip([cases, passed, failed, left]) {
             *sum += part;
         }
     }
     for (backend, [cases, passed, failed, left]) in sums {
-        text += &format!("{backend:<9} {:<7} {cases:>6} {passed:>7} {failed:>7} {left:>9}\n", "all");
+        let _ = writeln!(text, "{backend:<9} {:<7} {cases:>6} {passed:>7} {failed:>7} {left:>9}", "all");
     }
     text
 }
@@ -102,8 +103,8 @@ pub fn differences(outcomes: &[Outcome]) -> Vec<String> {
     let verdict = |id: &str, backend: BackendKind| {
         outcomes.iter().find(|outcome| outcome.id == id && outcome.backend == backend).map(|outcome| &outcome.verdict)
     };
-    let ids: BTreeMap<&str, ()> = outcomes.iter().map(|outcome| (outcome.id.as_str(), ())).collect();
-    ids.keys()
+    let ids: BTreeSet<&str> = outcomes.iter().map(|outcome| outcome.id.as_str()).collect();
+    ids.iter()
         .filter_map(|id| match (verdict(id, BackendKind::Real)?, verdict(id, BackendKind::Sandbox)?) {
             (Verdict::Passed, Verdict::Failed(why)) => {
                 Some(format!("{id} passes on real and fails on the sandbox: {why}"))

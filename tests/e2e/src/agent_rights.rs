@@ -20,7 +20,7 @@ const ACCOUNT: &str = "palisade-agent";
 const MINE: &str = "rights-node-1";
 const OTHER: &str = "rights-node-2";
 /// A policy counts some moments after it was stored.
-const COUNTS: Duration = Duration::from_secs(60);
+const COUNTS: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Plays the case.

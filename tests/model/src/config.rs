@@ -114,6 +114,7 @@ pub enum Cuts {
 
 /// One configuration.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // what is switched on
 pub struct Config {
     /// Short name.
     pub name: &'static str,

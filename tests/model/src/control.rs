@@ -195,7 +195,7 @@ impl Env {
                 intent_first_seen,
             }
         });
-        self.distort(world, &mut node, lease.as_mut(), fenced);
+        self.distort(world, &mut node, lease.as_mut(), fenced.as_ref());
         let begun = if self.is(Mutant::ShortOfD) { now + Duration::from_millis(2 * self.config.tick) } else { now };
         Some(Snapshot { begun, node: Some(node), lease, fresh_uid })
     }
@@ -206,14 +206,14 @@ impl Env {
         world: &World,
         node: &mut NodeRead,
         lease: Option<&mut LeaseRead>,
-        fenced: Option<palisade_core::fencing::record::FenceIntent>,
+        fenced: Option<&palisade_core::fencing::record::FenceIntent>,
     ) {
         let Some(lease) = lease else { return };
         if self.is(Mutant::AnyIntentUid) && fenced.is_some() {
-            lease.intent.clone_from(&fenced);
+            lease.intent = fenced.cloned();
         }
         if self.is(Mutant::WatchCache)
-            && let Some(fenced) = &fenced
+            && let Some(fenced) = fenced
         {
             // As it was when the intent was stored.
             lease.intent = Some(fenced.clone());
@@ -347,7 +347,7 @@ impl Env {
         let changed = (other_boot || other_record) && !forced;
         let versions = world.api.pods.iter().map(|pod| pod.version).collect();
         let state = world.controller(controller);
-        state.release = (holds && !changed).then(|| Release { checked: Some((Mono(now), versions)), ..release });
+        state.release = (holds && !changed).then_some(Release { checked: Some((Mono(now), versions)), ..release });
     }
 
     /// Whether a checked release may still be carried out.

@@ -91,7 +91,7 @@ impl Env {
                 doom: None,
             }),
             nodes: (0..=config.jurors).map(|index| Arc::new(node(index))).collect(),
-            controllers: vec![Arc::new(controller); config.controllers],
+            controllers: (0..config.controllers).map(|_| Arc::new(controller.clone())).collect(),
             net: Vec::new(),
             held: Vec::new(),
             budget: config.budget,

@@ -104,10 +104,10 @@ impl Env {
         }
         for index in 0..world.controllers.len() {
             let state = &world.controllers[index];
-            if let Some(release) = state.release.as_ref().filter(|_| ready(index)) {
-                if release.checked.is_some() {
-                    actions.push(Action::CarryOut(index));
-                }
+            if let Some(release) = state.release.as_ref().filter(|_| ready(index))
+                && release.checked.is_some()
+            {
+                actions.push(Action::CarryOut(index));
             }
             if budget.pause > 0 && (state.prover.is_some() || state.paused) {
                 actions.push(Action::PauseController(index, !state.paused));
@@ -180,6 +180,7 @@ impl Env {
         }
     }
 
+    #[allow(clippy::unused_self)] // called like its neighbours
     fn ready(&self, world: &World, index: usize) -> bool {
         let state = &world.controllers[index];
         !state.paused && world.controller_writes(state.cut)
@@ -567,8 +568,7 @@ impl Env {
                     juror.renewed(now);
                 }
                 let stale = self.is(Mutant::StaleReadDropsPromise);
-                let view =
-                    view.filter(|_| !stale).map(|view| view).or_else(|| Some(LeaseView::default()).filter(|_| stale));
+                let view = view.filter(|_| !stale).or_else(|| Some(LeaseView::default()).filter(|_| stale));
                 if (readable || stale) && juror.promised_nodes().contains("n0") {
                     juror.saw("n0", now + std::time::Duration::from_millis(u64::from(stale)), view.as_ref());
                 }

@@ -151,6 +151,7 @@ pub struct Pod {
 
 /// A machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools)] // what is the case with it
 pub struct Node {
     /// The running boot, 0 when off.
     pub boot: u8,

@@ -73,7 +73,7 @@ impl Wiring for Namespaces {
         let subnet = Subnet { family: self.family, number: fastrand::u16(0..512) };
         let hub = Hub::new(network);
         let here = subnet.address(1);
-        let device = device(&subnet, 1)?;
+        let device = device(subnet, 1)?;
         let name = device.name()?;
         ip(&["address", "add", &subnet.with_length(here), "dev", &name, "nodad"])?;
         ip(&["link", "set", &name, "up"])?;
@@ -113,7 +113,7 @@ impl Subnet {
 }
 
 /// A TUN device of this lab in our own namespace.
-fn device(subnet: &Subnet, host: u8) -> io::Result<tun_rs::AsyncDevice> {
+fn device(subnet: Subnet, host: u8) -> io::Result<tun_rs::AsyncDevice> {
     // Names have at most 15 characters.
     let device = DeviceBuilder::new().name(format!("{PREFIX}{}-{host}", subnet.number)).build_async()?;
     ip(&["link", "set", &device.name()?, "mtu", &MTU.to_string()])?;
@@ -140,7 +140,7 @@ impl Wires for Wired {
         ip(&["netns", "add", &namespace])?;
         self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).push(namespace.clone());
         let own = self.subnet.address(host);
-        let device = device(&self.subnet, host)?;
+        let device = device(self.subnet, host)?;
         let name = device.name()?;
         ip(&["link", "set", &name, "netns", &namespace])?;
         ip(&["-n", &namespace, "address", "add", &self.subnet.with_length(own), "dev", &name, "nodad"])?;

@@ -1,5 +1,6 @@
 //! An initramfs archive ("newc" format), written without a tool: the kernel reads nothing else.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 /// Writes entries in the order they are added; parents have to come before their children.
@@ -50,7 +51,8 @@ impl<W: Write> Archive<W> {
         let fields = [self.inode, mode, 0, 0, 1, 0, size, 0, 0, device.0, device.1, name_size, 0];
         let mut header = String::from("070701");
         for field in fields {
-            header.push_str(&format!("{field:08x}"));
+            // Writing to a string cannot fail.
+            let _ = write!(header, "{field:08x}");
         }
         header.push_str(&name);
         self.padded(header.as_bytes())?;

@@ -49,7 +49,7 @@ pub async fn measure(folder: &Path, agent: &Path, length: Duration, as_json: boo
         .with_context(|| format!("starting {}", agent.display()))?;
     let process = format!("/proc/{}", agent.id().context("the agent ended at once")?);
     let with_jury = |record: &palisade_core::fencing::record::AgentRecord| !record.terms.jury.is_empty();
-    cluster.record_with(NODE, Duration::from_secs(60), "a jury", with_jury).await?;
+    cluster.record_with(NODE, Duration::from_mins(1), "a jury", with_jury).await?;
     tokio::time::sleep(SETTLES).await;
 
     let (processor, requests) = (processor_seconds(&process)?, requests(&cluster));

@@ -126,7 +126,7 @@ impl Stage<'_> {
             Scenario::Worst => {
                 let period = self.timing.device() / 3;
                 // Early enough that the process is dead before the feeder wakes up, also in a slow guest.
-                self.machine.tell(&format!("worst {}", (period - period / 15).as_millis())).await?;
+                self.machine.tell(&format!("worst {}", (period * 14 / 15).as_millis())).await?;
                 (self.machine.answer("now", ANSWER).await?.0, two_devices)
             }
             Scenario::Late => {

@@ -16,7 +16,7 @@ use crate::scenario::{Run, Scenario, Stage};
 use crate::timing::Timing;
 
 /// Time from power on to the first line of the guest's first process.
-const BOOT: Duration = Duration::from_secs(120);
+const BOOT: Duration = Duration::from_mins(2);
 /// The same where the processor runs the guest; it takes about two seconds.
 const KVM_BOOT: Duration = Duration::from_secs(10);
 /// Guests that boot at the same time: booting is the only thing that needs a processor all the time.

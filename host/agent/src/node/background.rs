@@ -181,7 +181,7 @@ mod tests {
         for number in 0..1000 {
             let at = spread(&format!("worker-{number}"), 3, pause);
             assert!(at >= pause / 2 && at <= pause * 3 / 2, "{at:?}");
-            tenths[((at - pause / 2).as_secs_f64() / pause.as_secs_f64() * 9.999) as usize] += 1;
+            tenths[(at.checked_sub(pause / 2).unwrap().as_secs_f64() / pause.as_secs_f64() * 9.999) as usize] += 1;
         }
         assert!(tenths.iter().all(|count| *count > 60 && *count < 150), "{tenths:?}");
         // The same agent comes at the same time again only if it is the same attempt.

@@ -20,6 +20,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::facts::FACTS;
+use super::recent::Recent;
 use super::{Guarded, Wake, policies, views};
 
 /// The first list of a kind usually takes milliseconds.
@@ -133,12 +134,13 @@ pub(super) struct Kinds {
     client: Client,
     policies: Store<Guarded>,
     wake: UnboundedSender<Wake>,
+    recent: Arc<Recent>,
     watched: Mutex<HashMap<GroupVersionKind, Arc<Kind>>>,
 }
 
 impl Kinds {
-    pub fn new(client: Client, policies: Store<Guarded>, wake: UnboundedSender<Wake>) -> Self {
-        Self { client, policies, wake, watched: Mutex::default() }
+    pub fn new(client: Client, policies: Store<Guarded>, wake: UnboundedSender<Wake>, recent: Arc<Recent>) -> Self {
+        Self { client, policies, wake, recent, watched: Mutex::default() }
     }
 
     /// The kind with a complete list of its objects.
@@ -185,6 +187,7 @@ impl Kinds {
             tell,
             self.policies.clone(),
             self.wake.clone(),
+            Arc::clone(&self.recent),
         ));
         let namespaced = capabilities.scope == Scope::Namespaced;
         Ok(Arc::new(Kind { resource, namespaced, objects, problem, task: task.abort_handle() }))
@@ -206,6 +209,7 @@ async fn watch(
     problem: signal::Sender<Option<Problem>>,
     policies: Store<Guarded>,
     wake: UnboundedSender<Wake>,
+    recent: Arc<Recent>,
 ) {
     let types = kube::api::TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
     let role = Role::of(&resource);
@@ -217,6 +221,11 @@ async fn watch(
     while let Some(event) = stream.next().await {
         let seen = event.as_ref().err().map(|error| Problem { text: error.to_string(), gone: is_gone(error) });
         let changed = problem.send_if_modified(|known| std::mem::replace(known, seen.clone()) != seen);
+        if let Ok(Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) = &event
+            && let Some(uid) = &object.metadata.uid
+        {
+            recent.shown(uid);
+        }
         let wakes = match event {
             Ok(Event::Apply(object)) => concerned(&policies, &object, role),
             // Somebody's remediation of this kind may be what another policy waits for.

@@ -110,7 +110,7 @@ impl Leases {
                 Claim::Renew => {
                     let keep = known.clone().unwrap_or_default();
                     match self.write(&name, &keep, node, policy, wanted, false).await {
-                        Ok(_) => return Ok(Obtained::Had),
+                        Ok(()) => return Ok(Obtained::Had),
                         Err(error) => Err(error),
                     }
                 }

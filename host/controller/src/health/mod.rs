@@ -91,7 +91,7 @@ struct World {
     observers: Vec<Arc<dyn Observe>>,
     written: Written,
     refusals: Refusals,
-    recent: recent::Recent,
+    recent: Arc<recent::Recent>,
 }
 
 /// A pass over one policy takes no longer; the rest is done in the next.
@@ -105,11 +105,12 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     let nodes = Arc::new(Nodes::default());
     let definitions = Arc::new(Definitions::default());
     let leases = Arc::new(Leases::new(client.clone(), options.lease_namespace));
+    let recent = Arc::new(recent::Recent::default());
     let world = World {
         client: client.clone(),
         policies: policies.clone(),
         nodes: Arc::clone(&nodes),
-        kinds: Kinds::new(client.clone(), policies.clone(), wake.clone()),
+        kinds: Kinds::new(client.clone(), policies.clone(), wake.clone(), Arc::clone(&recent)),
         definitions: Arc::clone(&definitions),
         leases: Arc::clone(&leases),
         reporter: Reporter::new(client.clone(), options.instance, options.observers.clone()),
@@ -118,7 +119,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
         observers: options.observers,
         written: Written::default(),
         refusals: Refusals::default(),
-        recent: recent::Recent::default(),
+        recent,
     };
     tasks.spawn(definitions::watch(client.clone(), definitions, wake.clone()));
     tasks.spawn(leases::watch(leases, Arc::clone(&nodes), policies.clone(), wake.clone()));

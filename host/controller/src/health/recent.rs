@@ -8,7 +8,7 @@ use std::time::Duration;
 use palisade_core::health::Elsewhere;
 use tokio::time::Instant;
 
-/// A watch that has not shown it by then never will: it was made and deleted in between.
+/// A watch that has not shown it by then never will: it was made and deleted before its creation was answered.
 const FORGET: Duration = Duration::from_secs(10);
 
 /// By UID.
@@ -21,10 +21,22 @@ impl Recent {
         self.lock().insert(made.key.uid.clone(), (Instant::now(), made));
     }
 
-    /// Those that are not among the ones that watches show.
-    pub fn unseen(&self, is_seen: impl Fn(&str) -> bool) -> Vec<Elsewhere> {
+    /// A watch showed it, or its end: from now on it is the watch's business. Without this, one that came and went
+    /// between two looks of a policy would hold up the control plane long after its end.
+    pub fn shown(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    /// When the first of them is forgotten: what waits for it has to look again then, for nothing wakes it.
+    pub fn again_in(&self) -> Option<Duration> {
+        self.lock().values().map(|(since, _)| FORGET.saturating_sub(since.elapsed())).min()
+    }
+
+    /// Those that no watch has shown yet. Ask before looking at what the watches show: whatever is missing here is
+    /// there by then.
+    pub fn unseen(&self) -> Vec<Elsewhere> {
         let mut recent = self.lock();
-        recent.retain(|uid, (since, _)| since.elapsed() < FORGET && !is_seen(uid));
+        recent.retain(|_, (since, _)| since.elapsed() < FORGET);
         recent.values().map(|(_, made)| made.clone()).collect()
     }
 
@@ -46,11 +58,25 @@ mod tests {
             let key = ObjectKey { uid: uid.to_owned(), ..ObjectKey::default() };
             recent.note(Elsewhere { node: format!("node-{uid}"), key });
         }
-        assert_eq!(recent.unseen(|_| false).len(), 2);
+        assert_eq!(recent.unseen().len(), 2);
         // Seen once, its end is the watch's business.
-        assert_eq!(recent.unseen(|uid| uid == "one").len(), 1);
-        assert_eq!(recent.unseen(|_| false).len(), 1);
+        recent.shown("one");
+        assert_eq!(recent.unseen().len(), 1);
+        assert_eq!(recent.again_in(), Some(FORGET));
         tokio::time::advance(FORGET).await;
-        assert!(recent.unseen(|_| false).is_empty());
+        assert!(recent.unseen().is_empty());
+        assert_eq!(recent.again_in(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_and_went_between_two_looks_holds_up_nobody() {
+        // Given a remediation that was made, and whose node recovered before any policy looked at it again
+        let recent = Recent::default();
+        let key = ObjectKey { uid: "one".to_owned(), ..ObjectKey::default() };
+        recent.note(Elsewhere { node: "node-one".to_owned(), key });
+        // When its watch shows it, or its deletion
+        recent.shown("one");
+        // Then no other policy waits for it, though no watch has it any more
+        assert!(recent.unseen().is_empty());
     }
 }

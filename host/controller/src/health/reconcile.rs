@@ -102,7 +102,9 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
         openshift: facts.openshift,
     };
     let (changes, failures) = apply(&pass, &first.actions).await;
-    changes.into_iter().for_each(|change| scene.take(change));
+    for change in changes {
+        scene.take(change);
+    }
     scene.surroundings.leases = world.leases.all();
     // Planned again over what the actions made of the remediations, so that the status shows them at once.
     let report = scene.plan();
@@ -122,7 +124,7 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
     }
     world.reporter.succeeded(&policy.name_any());
     let at_once = left_over.then_some(Duration::ZERO);
-    Ok([again_in(&report, hold.as_ref()), facts.again_in, at_once].into_iter().flatten().min())
+    Ok([again_in(&report, hold.as_ref()), facts.again_in, scene.again_in, at_once].into_iter().flatten().min())
 }
 
 /// Keeps no more than [`AT_ONCE`] remediations in the plan; true if it had more.
@@ -208,10 +210,13 @@ async fn give_up(
 /// Policies as they were last written here, until the watch shows them: decisions on a status that is older than one's
 /// own last write would be made twice.
 #[derive(Debug, Default)]
-pub(super) struct Written(std::sync::Mutex<BTreeMap<String, (Option<String>, Arc<NodeHealthCheck>)>>);
+pub(super) struct Written(std::sync::Mutex<ByPolicy>);
+
+/// The version that a write was based on, and what it made, by policy.
+type ByPolicy = BTreeMap<String, (Option<String>, Arc<NodeHealthCheck>)>;
 
 impl Written {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (Option<String>, Arc<NodeHealthCheck>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, ByPolicy> {
         // Nothing panics while it holds the lock.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

@@ -230,10 +230,8 @@ fn standing(plan: &Plan, judgement: &Judgement) -> Standing {
                 let same = plan.skips.iter().filter(|other| other.reason.rule() == rule);
                 let nodes: BTreeSet<&str> = same.map(|skip| skip.node.as_str()).collect();
                 let more = nodes.len().saturating_sub(NAMED);
-                let mut named = nodes.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
-                if more > 0 {
-                    named.push_str(&format!(" and {more} more"));
-                }
+                let named = nodes.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+                let named = if more > 0 { format!("{named} and {more} more") } else { named };
                 (about, format!("{}; unhealthy: {named}", skip.reason), None)
             }
             Scope::Node => {

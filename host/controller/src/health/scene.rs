@@ -1,6 +1,6 @@
 //! What a plan is made from, and what becomes of it while actions are applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(super) struct Scene<'a> {
     positions: BTreeMap<String, usize>,
     pub surroundings: Surroundings,
     hold: Option<&'a Hold>,
+    /// When something that no watch has shown yet stops to count.
+    pub again_in: Option<Duration>,
 }
 
 impl<'a> Scene<'a> {
@@ -52,6 +54,8 @@ impl<'a> Scene<'a> {
             judgement.spare_terminating(nodes);
         }
         let name = policy.name_any();
+        // Before the remediations: what a watch shows from now on is among them.
+        let unseen = world.recent.unseen();
         let objects = templates.kinds.iter().flat_map(|kind| kind.all());
         let mut remediations: Vec<_> = objects.map(|object| views::remediation(&object, &name)).collect();
         // By name: the order of a cache decides nothing.
@@ -66,13 +70,14 @@ impl<'a> Scene<'a> {
             upgrade: facts.upgrade.clone(),
             openshift: facts.openshift,
             spare_terminating: facts.spare_terminating,
-            kubelet_versions: if skew { world.nodes.kubelet_versions() } else { Default::default() },
+            kubelet_versions: if skew { world.nodes.kubelet_versions() } else { BTreeSet::default() },
             failures: extensions::failures(policy, &world.nodes, now),
             ..Surroundings::default()
         };
         let unhealthy = |node: &&NodeView| {
             node.may_run_etcd() && matches!(judgement.verdicts.get(&node.name), Some(Verdict::Matching { .. }))
         };
+        let mut again_in = None;
         if nodes.iter().any(|node| unhealthy(&node)) {
             for node in nodes.iter().filter(unhealthy) {
                 if let Some(answer) = world.refusals.get(&name, &node.name) {
@@ -81,12 +86,13 @@ impl<'a> Scene<'a> {
             }
             match elsewhere(world, &name).await {
                 Ok(mut found) => {
-                    let is_seen = |uid: &str| {
-                        let is_it = |key: &ObjectKey| key.uid == uid;
+                    let is_seen = |made: &Elsewhere| {
+                        let is_it = |key: &ObjectKey| key.uid == made.key.uid;
                         found.iter().any(|known| is_it(&known.key))
                             || remediations.iter().any(|known| is_it(&known.key))
                     };
-                    let unseen = world.recent.unseen(is_seen);
+                    let unseen: Vec<_> = unseen.into_iter().filter(|made| !is_seen(made)).collect();
+                    again_in = world.recent.again_in();
                     found.extend(unseen);
                     surroundings.control_plane = found;
                 }
@@ -102,7 +108,7 @@ impl<'a> Scene<'a> {
             }
         }
         let positions = remediations.iter().enumerate().map(|(at, known)| (known.key.uid.clone(), at)).collect();
-        Self { policy, name, nodes, judgement, remediations, positions, surroundings, hold }
+        Self { policy, name, nodes, judgement, remediations, positions, surroundings, hold, again_in }
     }
 
     pub fn plan(&self) -> Plan {
@@ -147,13 +153,14 @@ impl<'a> Scene<'a> {
     /// Takes over what an action changed.
     pub fn take(&mut self, change: Change) {
         match change {
-            Change::Made(view) => match self.positions.get(&view.key.uid) {
-                Some(at) => self.remediations[*at] = *view,
-                None => {
+            Change::Made(view) => {
+                if let Some(at) = self.positions.get(&view.key.uid) {
+                    self.remediations[*at] = *view;
+                } else {
                     self.positions.insert(view.key.uid.clone(), self.remediations.len());
                     self.remediations.push(*view);
                 }
-            },
+            }
             Change::Ending(key) => self.update(&key.uid, |view| view.terminating = true),
             Change::TimedOut(key) => self.update(&key.uid, |view| view.timed_out = true),
             Change::Done | Change::None => {}

@@ -95,12 +95,11 @@ pub(super) fn disabled_reason(status: Option<&NodeHealthCheckStatus>) -> Option<
 }
 
 fn set_disabled(conditions: &mut Vec<Condition>, hold: Option<&Hold>, generation: Option<i64>, now: Timestamp) {
-    match hold {
-        Some(hold) => set(conditions, condition::DISABLED, true, hold.reason, &hold.message, generation, now),
-        None => {
-            let message = "the policy is acted on";
-            set(conditions, condition::DISABLED, false, reason::ENABLED, message, generation, now);
-        }
+    if let Some(hold) = hold {
+        set(conditions, condition::DISABLED, true, hold.reason, &hold.message, generation, now);
+    } else {
+        let message = "the policy is acted on";
+        set(conditions, condition::DISABLED, false, reason::ENABLED, message, generation, now);
     }
 }
 

@@ -37,9 +37,9 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    pub(super) fn new(client: Client, namespace: String, identity: String, leads: watch::Sender<bool>) -> Self {
+    pub(super) fn new(client: Client, namespace: &str, identity: String, leads: watch::Sender<bool>) -> Self {
         let now = Instant::now();
-        let api = Api::namespaced(client, &namespace);
+        let api = Api::namespaced(client, namespace);
         Self { api, identity, leads, seen: None, listed: false, renewed: now, not_before: now }
     }
 

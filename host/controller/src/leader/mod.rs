@@ -50,7 +50,7 @@ impl Leadership {
     /// Of a process that stands for election, and what campaigns for it.
     pub fn elected(client: Client, namespace: &str, identity: &str) -> (Self, Candidate) {
         let (sender, state) = watch::channel(false);
-        let candidate = Candidate::new(client, namespace.to_owned(), identity.to_owned(), sender);
+        let candidate = Candidate::new(client, namespace, identity.to_owned(), sender);
         (Self { state, _always: None }, candidate)
     }
 

@@ -59,13 +59,12 @@ impl Storm {
             (true, true, Some(_)) if weather.unhealthy => {
                 (Self { active: true, cooldown: None }, Some(StormChange::Resumed))
             }
-            // A node that is only about to be unhealthy neither begins a cooldown nor takes it back.
-            (true, true, _) => (self, None),
             (true, false, None) => (Self { active: true, cooldown: Some(now) }, Some(StormChange::Cooling)),
             (true, false, Some(since)) if remaining(since, length, now).is_none_or(|left| left.is_zero()) => {
                 (Self::default(), Some(StormChange::Ended))
             }
-            (true, false, Some(_)) => (self, None),
+            // A node that is only about to be unhealthy neither begins a cooldown nor takes it back.
+            (true, ..) => (self, None),
         }
     }
 }
@@ -74,7 +73,7 @@ impl Storm {
 mod tests {
     use super::*;
 
-    const COOLDOWN: Option<Duration> = Some(Duration::from_secs(60));
+    const COOLDOWN: Option<Duration> = Some(Duration::from_mins(1));
     const FAIR: Weather = Weather { below: false, unhealthy: false };
     const BAD: Weather = Weather { below: true, unhealthy: true };
 
@@ -92,7 +91,7 @@ mod tests {
         let one_left = Weather { below: false, unhealthy: true };
         let (storm, change) = storm.next(COOLDOWN, one_left, at(10));
         assert_eq!((storm.cooldown, change), (Some(at(10)), Some(StormChange::Cooling)));
-        assert_eq!(storm.left(Duration::from_secs(60), at(30)), Some(Duration::from_secs(40)));
+        assert_eq!(storm.left(Duration::from_mins(1), at(30)), Some(Duration::from_secs(40)));
         assert_eq!(storm.next(COOLDOWN, one_left, at(69)), (storm, None));
         // When the cooldown is over
         assert_eq!(storm.next(COOLDOWN, one_left, at(70)), (Storm::default(), Some(StormChange::Ended)));

@@ -120,7 +120,7 @@ mod tests {
         let veto = parse(text).unwrap();
         assert_eq!((veto.owner.as_str(), veto.reason.as_str()), ("ann@example.com", "disk = new"));
         assert_eq!(standing(text, at(99)), Standing::InForce(veto.clone()));
-        assert_eq!(left(&veto, at(40)), Some(Duration::from_secs(60)));
+        assert_eq!(left(&veto, at(40)), Some(Duration::from_mins(1)));
         assert_eq!(standing(text, at(100)), Standing::Expired(veto));
     }
 

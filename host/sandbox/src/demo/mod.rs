@@ -26,7 +26,9 @@ pub use options::{BackendKind, KILL_STAGES, Kill, Parts, Scenario};
 pub use outcome::Outcome;
 pub use run::{Running, Stand};
 pub use serve::{Serve, serve};
-pub use setup::{AGENT, CONTROLLER, accounts as apply_accounts, configuration as apply_configuration, crds as apply_crds};
+pub use setup::{
+    AGENT, CONTROLLER, accounts as apply_accounts, configuration as apply_configuration, crds as apply_crds,
+};
 pub use timeline::{Style, Timeline, Word};
 pub use world::World;
 

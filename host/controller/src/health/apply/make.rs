@@ -82,7 +82,10 @@ impl Pass<'_> {
             Err(error) => return Err(error),
         };
         let view = self.view(kind, made);
-        if node.may_run_etcd() {
+        let is_shown = kind
+            .get(&view.key.namespace, &view.key.name)
+            .is_some_and(|known| known.uid().as_ref() == Some(&view.key.uid));
+        if node.may_run_etcd() && !is_shown {
             self.world.recent.note(Elsewhere { node: node.name.clone(), key: view.key.clone() });
         }
         let message = format!("created {} {} for node {}", step.kind, view.key.name, node.name);

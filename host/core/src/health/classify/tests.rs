@@ -122,7 +122,9 @@ fn nodes_without_the_label_or_without_any_report_belong_to_nobody() {
     nodes.extend(zone("b", 20, 0, ""));
     assert_eq!(classify(&nodes, &spec(), at(200)).groups.len(), 0);
     let mut silent = zone("a", 4, 4, "Unknown");
-    silent.iter_mut().for_each(|node| node.conditions.clear());
+    for node in &mut silent {
+        node.conditions.clear();
+    }
     assert_eq!(classify(&silent, &spec(), at(200)).first(), None);
     assert_eq!(classify(&[], &spec(), at(200)).first(), None);
 }

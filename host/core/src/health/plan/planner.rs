@@ -117,13 +117,12 @@ impl<'a> Planner<'a> {
                 started: &started,
                 budget: &ledger.tally,
             };
-            match ask(&snapshot, &Candidate { node, step, verdict, first }) {
-                Some(reason) => self.skip(node, reason),
-                None => {
-                    started.push(node);
-                    ledger.started(self.outlook, node);
-                    self.plan.actions.push(Action::Create { node: node.name.clone(), step });
-                }
+            if let Some(reason) = ask(&snapshot, &Candidate { node, step, verdict, first }) {
+                self.skip(node, reason);
+            } else {
+                started.push(node);
+                ledger.started(self.outlook, node);
+                self.plan.actions.push(Action::Create { node: node.name.clone(), step });
             }
         }
         ledger

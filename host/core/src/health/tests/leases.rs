@@ -82,7 +82,7 @@ fn our_lease_is_released_when_the_remediation_is_gone_and_not_before() {
     assert_eq!(lease_of(healthy().with(ending)).plan().actions, []);
     // When it is gone
     let release = Action::ReleaseLease { lease: "node-b".to_owned() };
-    assert_eq!(lease_of(healthy()).plan().actions, [release.clone()]);
+    assert_eq!(lease_of(healthy()).plan().actions, std::slice::from_ref(&release));
     // And when the node is gone
     assert_eq!(lease_of(Scene::new(classic(), [ok("a")])).plan().actions, [release]);
     // But not while the node is sick: the next remediation needs it.
@@ -98,7 +98,7 @@ fn a_step_asks_for_its_own_time() {
     let steps = steps(&ladder());
     assert_eq!(
         steps.iter().map(Step::lease_duration).collect::<Vec<_>>(),
-        [Duration::from_secs(60), Duration::from_secs(300)]
+        [Duration::from_mins(1), Duration::from_mins(5)]
     );
     assert_eq!(super::steps(&classic())[0].lease_duration(), CLASSIC);
 }
