@@ -89,7 +89,7 @@ impl Controller {
     }
 
     /// SIGKILL.
-    pub async fn kill(mut self) {
+    pub async fn kill(&mut self) {
         self.process.kill().await;
     }
 

@@ -16,7 +16,7 @@ pub struct Query {
 
 impl Query {
     /// Of these; a watch counts once, when it begins.
-    pub(super) fn new(mut entries: Vec<Entry>) -> Self {
+    pub(crate) fn new(mut entries: Vec<Entry>) -> Self {
         entries.retain(|entry| match entry.stage {
             Stage::RequestReceived => false,
             Stage::ResponseStarted => true,
