@@ -346,8 +346,9 @@ const RULES: &[Rule] = &[
     .blaming(".maxUnhealthy"),
     Rule::new(
         "spec",
-        // One that was stored without selector before there were rules may still be paused.
-        "has(self.selector) && (has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0 || has(self.selector.matchExpressions) && size(self.selector.matchExpressions) > 0) || oldSelf.hasValue() && !(has(oldSelf.value().selector) && (has(oldSelf.value().selector.matchLabels) && size(oldSelf.value().selector.matchLabels) > 0 || has(oldSelf.value().selector.matchExpressions) && size(oldSelf.value().selector.matchExpressions) > 0))",
+        // A policy that was stored without one before there were rules may still be paused: the rule stands on the whole
+        // specification, so it has to find out by itself that the selector did not change.
+        "has(self.selector) && (has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0 || has(self.selector.matchExpressions) && size(self.selector.matchExpressions) > 0) || oldSelf.hasValue() && has(self.selector) == has(oldSelf.value().selector) && (!has(self.selector) || self.selector == oldSelf.value().selector)",
         "selector is mandatory: set selector.matchLabels or selector.matchExpressions, for example a requirement that node-role.kubernetes.io/worker Exists",
     )
     .blaming(".selector")

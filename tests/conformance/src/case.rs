@@ -79,6 +79,8 @@ pub struct Case {
     pub exclusive: Option<&'static str>,
     /// File or folder below the fixtures without which the case cannot run.
     pub fixture: Option<&'static str>,
+    /// It waits for minutes of real time, for this reason, and runs only when asked for.
+    pub slow: Option<&'static str>,
     /// The lines that do it.
     pub run: Run,
 }
@@ -95,6 +97,7 @@ pub fn case(id: &'static str, tag: Tag, section: &'static str) -> Draft {
         place: Place::Shared,
         exclusive: None,
         fixture: None,
+        slow: None,
         run: Box::new(|_| Box::pin(async { anyhow::bail!("this case has no lines") })),
     })
 }
@@ -130,6 +133,12 @@ impl Draft {
     /// Never at the same time as others with this word.
     pub fn exclusive(mut self, what: &'static str) -> Self {
         self.0.exclusive = Some(what);
+        self
+    }
+
+    /// Runs only when asked for, because it waits for minutes of real time.
+    pub fn slow(mut self, why: &'static str) -> Self {
+        self.0.slow = Some(why);
         self
     }
 

@@ -34,6 +34,9 @@ struct Arguments {
     /// How many cases run side by side on the shared plane.
     #[arg(long, default_value_t = 24)]
     lanes: usize,
+    /// Also the cases that wait for minutes of real time.
+    #[arg(long)]
+    slow: bool,
     /// Say only what failed.
     #[arg(long)]
     quiet: bool,
@@ -112,7 +115,13 @@ async fn start(arguments: Arguments) -> anyhow::Result<bool> {
     for backend in backends {
         let started = Instant::now();
         let chosen = cases::all().into_iter().filter(|case| is_chosen(&arguments, case.id)).collect::<Vec<Case>>();
-        let options = Options { backend, parts: parts.clone(), lanes: arguments.lanes, verbose: !arguments.quiet };
+        let options = Options {
+            backend,
+            parts: parts.clone(),
+            lanes: arguments.lanes,
+            slow: arguments.slow,
+            verbose: !arguments.quiet,
+        };
         let ran = run::run(&options, chosen)
             .await
             .with_context(|| format!("back end {backend}; logs are in {}", dir.display()))?;

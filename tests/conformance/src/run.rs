@@ -29,6 +29,8 @@ pub struct Options {
     pub parts: Parts,
     /// How many cases of the shared plane run side by side.
     pub lanes: usize,
+    /// Also those that wait for minutes of real time.
+    pub slow: bool,
     /// Say every result as it comes.
     pub verbose: bool,
 }
@@ -55,6 +57,9 @@ pub async fn run(options: &Options, cases: Vec<Case>) -> anyhow::Result<Vec<Outc
 fn reason_to_leave_out(options: &Options, case: &Case) -> Option<String> {
     if let (Needs::Real(why), BackendKind::Sandbox) = (case.needs, options.backend) {
         return Some(format!("the sandbox leaves it to the real control plane: {why}"));
+    }
+    if let (Some(why), false) = (case.slow, options.slow) {
+        return Some(format!("slow, runs with --slow only: {why}"));
     }
     let path = options.parts.fixtures.join(case.fixture?);
     (!path.exists())

@@ -216,7 +216,7 @@ pub fn cases() -> Vec<Case> {
                 Ok(())
             }),
         case("A18", Fix, SECTION)
-            .given("a policy with an empty selector that was stored before there were rules; a label of it is changed")
+            .given("a policy with an empty selector that was stored before there were rules; a label of it is changed, it is paused")
             .then("accepted: what was not changed is not judged anew; a new one like it is still refused")
             .at(Place::Alone)
             .run(async |w| {
@@ -248,7 +248,13 @@ async fn judged_anew(w: &Rc<World>) -> anyhow::Result<()> {
         ensure!(std::time::Instant::now() < deadline, "a new policy with an empty selector is accepted");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    w.patch("NodeHealthCheck", "", &old.name, json!({ "metadata": { "labels": { "a": "b" } } })).await.map(drop)
+    w.patch("NodeHealthCheck", "", &old.name, json!({ "metadata": { "labels": { "a": "b" } } })).await?;
+    // Somebody has to be able to stop it, whatever else is wrong with it.
+    old.patch(json!({ "pauseRequests": ["a reason"] })).await?;
+    let other_and_empty = json!({ "selector": { "matchLabels": null, "matchExpressions": [] } });
+    change_refused(&old, other_and_empty, &["selector is mandatory"]).await?;
+    old.patch(json!({ "selector": { "matchLabels": { "pool": "a" } } })).await?;
+    change_refused(&old, json!({ "selector": { "matchLabels": null } }), &["selector is mandatory"]).await
 }
 
 /// A policy with a node under remediation.

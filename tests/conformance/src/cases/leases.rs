@@ -90,7 +90,7 @@ pub fn cases() -> Vec<Case> {
             .then("it is taken over at once: new acquireTime, one more transition")
             .run(async |w| {
                 let [sick, ..] = w.nodes([Fine, Fine, Fine]).await?;
-                sick.lease_by(Some(OTHER), Duration::from_secs(60)).await?;
+                sick.lease_by(Some(OTHER), Duration::from_mins(1)).await?;
                 let old = "2020-01-01T00:00:00.000000Z";
                 let spec = json!({ "spec": { "renewTime": old, "acquireTime": old, "leaseTransitions": 3 } });
                 w.patch("Lease", LEASES, &format!("node-{}", sick.name), spec).await?;
@@ -110,7 +110,7 @@ pub fn cases() -> Vec<Case> {
                 let policy = w.policy().create().await?;
                 let made = w.remediation(&sick).await?;
                 sick.lease(json!({})).await?;
-                sick.lease_by(Some(OTHER), Duration::from_secs(600)).await?;
+                sick.lease_by(Some(OTHER), Duration::from_mins(10)).await?;
                 let before = sick.lease_now().await?;
                 sick.becomes(Fine).await?;
                 made.gone().await?;
@@ -166,7 +166,7 @@ pub fn cases() -> Vec<Case> {
                 let policy = w.policy().create().await?;
                 let made = w.remediation(&sick).await?;
                 sick.lease(json!({})).await?;
-                sick.lease_by(Some(OTHER), Duration::from_secs(600)).await?;
+                sick.lease_by(Some(OTHER), Duration::from_mins(10)).await?;
                 let before = sick.lease_now().await?;
                 policy.looked().await?;
                 made.stays().await?;
@@ -200,7 +200,7 @@ pub fn cases() -> Vec<Case> {
                 first.lease(json!({})).await?;
                 second.becomes(SickFor(0)).await?;
                 policy.shows(json!({ "healthyNodes": 3 })).await?;
-                first.lease_by(Some(OTHER), Duration::from_secs(600)).await?;
+                first.lease_by(Some(OTHER), Duration::from_mins(10)).await?;
                 let after = w.remediation(&second).await?.made()? - second.since()?;
                 ensure!((6..=20).contains(&after), "it was remediated after {after} s instead of 6 s");
                 Ok(())
@@ -210,7 +210,7 @@ pub fn cases() -> Vec<Case> {
             .then("it is left alone")
             .run(async |w| {
                 let [node, _] = w.nodes([Fine, Fine]).await?;
-                node.lease_by(None, Duration::from_secs(600)).await?;
+                node.lease_by(None, Duration::from_mins(10)).await?;
                 let before = node.lease_now().await?;
                 let policy = w.policy().create().await?;
                 policy.shows(json!({ "healthyNodes": 2 })).await?;

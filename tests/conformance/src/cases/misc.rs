@@ -195,7 +195,7 @@ pub fn cases() -> Vec<Case> {
                 ensure!(leases.iter().any(led), "no lease says that the first leads: {leases:?}");
                 first.kill().await;
                 two.becomes(Failing).await?;
-                w.remediation_within("Foo", &two, Duration::from_secs(60)).await?;
+                w.remediation_within("Foo", &two, Duration::from_mins(1)).await?;
                 policy.event("Normal", "RemediationCreated", &two.name).await?;
                 policy.looked().await?;
                 ensure!(w.ever("Foo", &one) == 1 && w.ever("Foo", &two) == 1, "a remediation was made twice");

@@ -11,6 +11,7 @@ mod misc;
 pub mod openshift;
 mod recovery;
 mod schema;
+mod shipped;
 mod stops;
 mod storm;
 mod thresholds;
@@ -35,6 +36,7 @@ pub fn all() -> Vec<Case> {
         storm::cases(),
         misc::cases(),
         openshift::cases(),
+        shipped::cases(),
         extensions::cases(),
         crate::self_node::cases(),
     ]

@@ -203,6 +203,8 @@ pub fn cases() -> Vec<Case> {
             .at(Place::Alone)
             .run(async |w| {
                 know(&w).await?;
+                // Every controller that ran here before has brought the default one.
+                super::bootstrap::clear(&w).await?;
                 let spec = json!({ "isSoftwareRebootEnabled": false, "minPeersForRemediation": 0 });
                 let mut object = config(&w, spec);
                 object["metadata"]["namespace"] = json!(NAMESPACE);

@@ -110,6 +110,7 @@ pub fn cases() -> Vec<Case> {
         case("C059", Keep, SECTION)
             .given("a stuck pod under the out-of-service taint for more than a minute")
             .then("the taint stays, lastError is set, and it completes when the pod goes")
+            .slow("the taint has to stand for more than a minute of real time, for which there is no setting")
             .run(async |w| {
                 know(&w).await?;
                 let trio = w.trio().await?;
