@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the fleet of fake kubelets on the real control plane, its assertions and its measurements.
+//! `cargo xtask bench`: the fleet of fake kubelets on the real control plane and its assertions.
 
 use std::process::Command;
 

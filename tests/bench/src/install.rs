@@ -33,10 +33,7 @@ pub async fn everything(client: &Client, crds: &Path) -> anyhow::Result<()> {
     for kind in ["Foo", "FooTemplate", "Bar", "BarTemplate"] {
         ensure(&definitions, definition(kind)).await?;
     }
-    // An installation brings the namespace of the node leases; making it costs the first remediation three requests.
-    for namespace in [REMEDIATIONS, "medik8s-leases"] {
-        ensure::<Namespace>(&Api::all(client.clone()), json!({ "metadata": { "name": namespace } })).await?;
-    }
+    ensure::<Namespace>(&Api::all(client.clone()), json!({ "metadata": { "name": REMEDIATIONS } })).await?;
     let name = format!("{ACCOUNT}-bench");
     let rules = json!([{ "apiGroups": [GROUP], "resources": ["*"], "verbs": ["*"] }]);
     let labels = json!({ palisade_api::keys::remediation::AGGREGATE_ROLE: "true" });

@@ -105,6 +105,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     let nodes = Arc::new(Nodes::default());
     let definitions = Arc::new(Definitions::default());
     let leases = Arc::new(Leases::new(client.clone(), options.lease_namespace));
+    tasks.spawn(prepare(Arc::clone(&leases), options.leadership.clone()));
     let recent = Arc::new(recent::Recent::default());
     let world = World {
         client: client.clone(),
@@ -132,6 +133,15 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     }
     tasks.shutdown().await;
     Ok(())
+}
+
+/// Makes the namespace of the leases before a node fails: then is no time for it.
+async fn prepare(leases: Arc<Leases>, leadership: Leadership) {
+    leadership.gained().await;
+    if let Err(error) = leases.prepare().await {
+        // The first lease that needs it tries again, and says so if that does not work either.
+        tracing::debug!(%error, "the namespace of the node leases is not there yet");
+    }
 }
 
 async fn work(world: &World, mut wakes: mpsc::UnboundedReceiver<Wake>) {

@@ -70,10 +70,12 @@ async fn healthy(stand: &Stand, options: &Options) -> anyhow::Result<String> {
     ))
 }
 
-/// Given the same, when one node says that it is not ready, then its remediation costs only so many requests.
+/// Given the same, when one node says that it is not ready, then its remediation costs only so many requests. The first
+/// time is the first of the whole cluster: nothing but the controller has made the namespace of the leases.
 async fn failing(stand: &Stand, fleet: &Fleet) -> anyhow::Result<String> {
     let foos = remediations(&stand.admin, "Foo");
     let mut counts = Vec::new();
+    let mut last = Vec::new();
     for index in 0..FAILURES {
         settled(stand).await?;
         let machine = fleet.machine(index * 7);
@@ -96,6 +98,7 @@ async fn failing(stand: &Stand, fleet: &Fleet) -> anyhow::Result<String> {
         let until = asked.until(created.entries()[0].reached);
         anyhow::ensure!(until.count() <= BUDGET, "{} requests:\n{}", until.count(), until.lines(30));
         counts.push(until.count());
+        last = until.entries().iter().map(|entry| format!("{} {}", entry.verb, entry.kind())).collect();
         machine.recover();
         wait::until(Duration::from_secs(30), "the remediation is deleted again", async || {
             let gone = foos.get_opt(machine.name()).await?.is_none();
@@ -104,7 +107,7 @@ async fn failing(stand: &Stand, fleet: &Fleet) -> anyhow::Result<String> {
         .await?;
     }
     settled(stand).await?;
-    Ok(format!("{counts:?} requests, the creation included"))
+    Ok(format!("{counts:?} requests, the creation included; the last time: {}", last.join(", ")))
 }
 
 /// What the controller asked for, without watches and without the leases of leader election.
