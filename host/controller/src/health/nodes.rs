@@ -25,6 +25,8 @@ const REFRESH_LIMIT: Duration = Duration::from_secs(15);
 /// The nodes of the cluster.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
+    /// What the watch has still to show of a list that was ahead of it: the nodes as they were before.
+    ahead: std::sync::Mutex<BTreeMap<String, Option<NodeView>>>,
     known: RwLock<Option<BTreeMap<String, NodeView>>>,
     filled: Notify,
 }
@@ -88,8 +90,27 @@ impl Nodes {
         let listed = tokio::time::timeout(REFRESH_LIMIT, listing.list(&ListParams::default())).await;
         let listed =
             listed.context("the API server did not list the nodes in time")?.context("cannot list the nodes")?;
-        self.replace(listed.items.iter().map(views::node).map(|node| (node.name.clone(), node)).collect());
+        self.overtake(listed.items.iter().map(views::node).map(|node| (node.name.clone(), node)).collect());
         Ok(())
+    }
+
+    /// Takes over a list that may be ahead of the watch. What changed by it concerns policies beside the one that asked:
+    /// they are woken when the watch gets there, though it brings nothing new by then.
+    fn overtake(&self, nodes: BTreeMap<String, NodeView>) {
+        let before = self.read(Clone::clone).unwrap_or_default();
+        self.replace(nodes);
+        let after = self.read(Clone::clone).unwrap_or_default();
+        let mut ahead = self.ahead();
+        for name in before.keys().chain(after.keys()) {
+            if before.get(name) != after.get(name) {
+                ahead.entry(name.clone()).or_insert_with(|| before.get(name).cloned());
+            }
+        }
+    }
+
+    fn ahead(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Option<NodeView>>> {
+        // Nothing panics while it holds the lock.
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stores or removes a node; returns what was known before, or `None` if nothing changed.
@@ -104,7 +125,11 @@ impl Nodes {
             Some(node) => nodes.insert(name.to_owned(), node),
             None => nodes.remove(name),
         };
-        (before != node).then_some(Change { before, after: node })
+        drop(guard);
+        match self.ahead().remove(name) {
+            Some(before) => Some(Change { before, after: node }),
+            None => (before != node).then_some(Change { before, after: node }),
+        }
     }
 }
 
@@ -137,6 +162,7 @@ pub(super) async fn watch(
             }
             Ok(Event::InitDone) => {
                 nodes.replace(std::mem::take(&mut listed));
+                nodes.ahead().clear();
                 if wake.send(Wake::All).is_err() {
                     return;
                 }
@@ -171,4 +197,29 @@ fn concerned(policies: &Store<Guarded>, change: &Change) -> Vec<String> {
         Err(_) => false,
     };
     policies.state().iter().filter(|policy| selected(policy)).filter_map(|policy| policies::name(policy)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(healthy: bool) -> NodeView {
+        NodeView { name: "a".to_owned(), unschedulable: !healthy, ..NodeView::default() }
+    }
+
+    #[test]
+    fn what_a_list_showed_first_is_still_news_when_the_watch_shows_it() {
+        // Given a list that one policy asked for, ahead of the watch
+        let nodes = Nodes::default();
+        nodes.replace(BTreeMap::from([("a".to_owned(), node(false))]));
+        nodes.overtake(BTreeMap::from([("a".to_owned(), node(true))]));
+        // When the watch gets there, then the other policies hear of it, once
+        let change = nodes.update("a", Some(node(true))).unwrap();
+        assert_ne!(change.before, change.after);
+        assert!(nodes.update("a", Some(node(true))).is_none());
+        // And likewise of a node that is gone
+        nodes.overtake(BTreeMap::new());
+        assert!(nodes.update("a", None).unwrap().before.is_some());
+        assert!(nodes.update("a", None).is_none());
+    }
 }

@@ -80,7 +80,7 @@ impl<'a> Scene<'a> {
         let mut again_in = None;
         if nodes.iter().any(|node| unhealthy(&node)) {
             for node in nodes.iter().filter(unhealthy) {
-                if let Some(answer) = world.refusals.get(&name, &node.name) {
+                if let Some(answer) = world.refusals.get(policy, &node.name) {
                     surroundings.guards.insert(node.name.clone(), answer);
                 }
             }
@@ -144,7 +144,7 @@ impl<'a> Scene<'a> {
             }
             for node in unasked {
                 let answer = ask(world, self.policy, node, self.surroundings.openshift).await;
-                world.refusals.note(&self.name, &node.name, &answer);
+                world.refusals.note(self.policy, &node.name, &answer);
                 self.surroundings.guards.insert(node.name.clone(), answer);
             }
         }
@@ -245,19 +245,25 @@ fn silent(who: &str) -> GuardAnswer {
 
 /// Refusals of guards, for a while.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<BTreeMap<(String, String), (Instant, GuardAnswer)>>);
+pub(super) struct Refusals(Mutex<BTreeMap<Asked, (Instant, GuardAnswer)>>);
+
+/// Policy, its generation, node: an answer to other words is no answer.
+type Asked = (String, Option<i64>, String);
 
 impl Refusals {
-    fn get(&self, policy: &str, node: &str) -> Option<GuardAnswer> {
+    fn get(&self, policy: &NodeHealthCheck, node: &str) -> Option<GuardAnswer> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, (since, _)| since.elapsed() < REFUSED);
-        all.get(&(policy.to_owned(), node.to_owned())).map(|(_, answer)| answer.clone())
+        all.get(&(policy.name_any(), policy.metadata.generation, node.to_owned())).map(|(_, answer)| answer.clone())
     }
 
-    fn note(&self, policy: &str, node: &str, answer: &GuardAnswer) {
+    fn note(&self, policy: &NodeHealthCheck, node: &str, answer: &GuardAnswer) {
         if answer.refused.is_some() {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            all.insert((policy.to_owned(), node.to_owned()), (Instant::now(), answer.clone()));
+            all.insert(
+                (policy.name_any(), policy.metadata.generation, node.to_owned()),
+                (Instant::now(), answer.clone()),
+            );
         }
     }
 }
