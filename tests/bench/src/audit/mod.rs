@@ -82,8 +82,10 @@ mod tests {
     use super::*;
 
     fn line(user: &str, agent: &str, verb: &str, resource: &str, name: &str, code: u16) -> String {
+        // A watch counts when it begins, any other request when it was answered.
+        let stage = if verb == "watch" { "ResponseStarted" } else { "ResponseComplete" };
         format!(
-            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"x","stage":"ResponseComplete","requestURI":"/x","verb":"{verb}","user":{{"username":"{user}"}},"userAgent":"{agent}","objectRef":{{"resource":"{resource}","name":"{name}","apiGroup":"test.example"}},"responseStatus":{{"metadata":{{}},"code":{code}}},"requestReceivedTimestamp":"2026-01-01T00:00:00.000000Z","stageTimestamp":"2026-01-01T00:00:00.250000Z"}}"#
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"x","stage":"{stage}","requestURI":"/x","verb":"{verb}","user":{{"username":"{user}"}},"userAgent":"{agent}","objectRef":{{"resource":"{resource}","name":"{name}","apiGroup":"test.example"}},"responseStatus":{{"metadata":{{}},"code":{code}}},"requestReceivedTimestamp":"2026-01-01T00:00:00.000000Z","stageTimestamp":"2026-01-01T00:00:00.250000Z"}}"#
         ) + "\n"
     }
 
