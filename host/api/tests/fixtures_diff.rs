@@ -92,6 +92,8 @@ const INTENDED: &[(&str, &str, &str)] = &[
     ("NodeHealthCheck", "spec.dryRun+", "extension: decides and shows, touches nothing"),
     ("NodeHealthCheck", "spec.notifications+", "extension: CloudEvents to webhooks"),
     ("NodeHealthCheck", "spec.etcd+", "extension: guard of the quorum on any distribution"),
+    ("NodeHealthCheck", "spec.maintenanceSignals+", "extension: what counts as planned work on a node"),
+    ("NodeHealthCheck", "status.unhealthyNodes[].nodeUid+", "extension: a node made anew is another node"),
     ("NodeHealthCheck", "status.unhealthyNodes[].verdict+", "extension: the status answers what is wrong"),
     ("NodeHealthCheck", "status.unhealthyNodes[].since+", "extension: the status answers since when"),
     ("NodeHealthCheck", "status.unhealthyNodes[].blockedBy+", "extension: the status answers what blocks"),
