@@ -74,6 +74,7 @@ pub struct Settings {
 /// The line that the program prints when it is ready.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_field_names)] // the program names its fields
 struct Ready {
     kubeconfig: PathBuf,
     audit_log: PathBuf,

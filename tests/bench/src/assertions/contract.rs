@@ -49,7 +49,7 @@ fn conditions(processing: &str, succeeded: &str, reason: &str) -> Value {
 /// A condition of a remediation, as `status/reason`.
 fn condition(remediation: &SelfNodeRemediation, kind: &str) -> String {
     let conditions = remediation.status.iter().flat_map(|status| &status.conditions);
-    let found = conditions.filter(|condition| condition.type_ == kind).next();
+    let found = conditions.into_iter().find(|condition| condition.type_ == kind);
     found.map(|condition| format!("{}/{}", condition.status, condition.reason)).unwrap_or_default()
 }
 
