@@ -75,7 +75,10 @@ pub(super) async fn ask(
     let Some(listed) = listed.filter(|members| !members.is_empty()) else {
         bail!("no endpoint of spec.etcd.endpoints lists its members ({})", problems.join("; "));
     };
-    Ok(join_all(listed.iter().map(|member| one(member, endpoints, identity, places))).await)
+    let mut members = join_all(listed.iter().map(|member| one(member, endpoints, identity, places))).await;
+    // etcd lists them by identity, which is random; people look for names.
+    members.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(members)
 }
 
 async fn one(listed: &Listed, endpoints: &[String], identity: Option<&Identity>, places: &Places) -> Member {
