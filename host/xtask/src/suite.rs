@@ -154,7 +154,8 @@ fn step_in_process(workspace: &Workspace, track: &Track, name: &str, log: &PathB
     let mut command = Command::new("nice");
     command
         .args(["-n", &track.niceness.to_string()])
-        .arg(std::env::current_exe().context("path of this program")?)
+        // Not the file of this process: building the programs has just replaced it.
+        .arg(workspace.program("xtask"))
         .args(["test", "--step", name])
         .current_dir(&workspace.root)
         .stdin(std::process::Stdio::null())
