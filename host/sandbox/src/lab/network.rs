@@ -129,11 +129,6 @@ impl Network {
         (!dead && !cut).then_some(rules.quality)
     }
 
-    /// Removes every cut of one endpoint, except towards endpoints for which `keep` holds.
-    pub fn heal(&self, a: Endpoint) {
-        self.change(|rules| rules.cut.retain(|(from, to)| *from != a && *to != a));
-    }
-
     /// The machine stopped sending: its connections hang, as with a power cut.
     pub fn darken(&self, node: Endpoint) {
         self.change(|rules| {
