@@ -14,7 +14,7 @@ use palisade_agent::devices::{
 };
 use palisade_core::fencing::agent::ResetSteps;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Serves one connection after the other and tells every line; the watchdog's timeout is 300 ms.
 fn double(socket: &Path) -> mpsc::Receiver<String> {

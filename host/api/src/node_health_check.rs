@@ -25,7 +25,7 @@ pub use budget::{Budget, BudgetStatus, CauseBudget, TopologyBudget};
 pub use correlation::CorrelatedFailures;
 pub use etcd::{EtcdGuard, EtcdGuardMode};
 pub use maintenance::MaintenanceSignals;
-pub use notification::{Notification, SecretHeader};
+pub use notification::{Notification, SecretAuthority, SecretHeader};
 
 /// A policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

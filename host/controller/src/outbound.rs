@@ -17,13 +17,11 @@ const ANSWER: usize = 256 * 1024;
 /// A connection is made in milliseconds or not at all.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// Certificate, key and authorities of a client, as PEM.
+/// Whom a client trusts and who it is itself, as PEM.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Certificate.
-    pub certificate: Vec<u8>,
-    /// Its key.
-    pub key: Vec<u8>,
+    /// Certificate and key, if the server asks for them.
+    pub pair: Option<(Vec<u8>, Vec<u8>)>,
     /// Who signs the servers' certificates.
     pub authority: Vec<u8>,
 }
@@ -107,17 +105,21 @@ fn root(error: &dyn std::error::Error) -> String {
 async fn with_identity(base: &str, identity: &Identity) -> anyhow::Result<Config> {
     use base64::Engine as _;
     let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    let user = match &identity.pair {
+        Some((certificate, key)) => {
+            json!({ "client-certificate-data": encode(certificate), "client-key-data": encode(key) })
+        }
+        None => json!({}),
+    };
     let kubeconfig: Kubeconfig = serde_json::from_value(json!({
         "clusters": [{ "name": "peer", "cluster": {
             "server": base, "certificate-authority-data": encode(&identity.authority),
         } }],
-        "users": [{ "name": "peer", "user": {
-            "client-certificate-data": encode(&identity.certificate), "client-key-data": encode(&identity.key),
-        } }],
+        "users": [{ "name": "peer", "user": user }],
         "contexts": [{ "name": "peer", "context": { "cluster": "peer", "user": "peer" } }],
         "current-context": "peer",
     }))?;
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
-        .context("the client certificate cannot be used")
+        .context("the certificates cannot be used")
 }

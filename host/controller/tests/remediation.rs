@@ -30,9 +30,13 @@ async fn a_dead_node_is_proven_dead_before_anything_is_released() {
         world.has_pod("db-0").await && world.has_pod("web").await && !world.is_terminating("web").await
     })
     .await;
+    eventually("it names who has not promised", || async {
+        let progress = world.remediation("r1").await.status.unwrap().palisade.unwrap();
+        let waiting = progress.fencing.unwrap_or_default().waiting_for.unwrap_or_default();
+        waiting.contains("n3") && waiting.contains("too young")
+    })
+    .await;
     let status = world.remediation("r1").await.status.unwrap();
-    let waiting = status.palisade.unwrap().fencing.unwrap().waiting_for.unwrap();
-    assert!(waiting.contains("n3") && waiting.contains("too young"), "{waiting}");
     assert_eq!(status.phase.as_deref(), Some("Pre-Reboot-Completed"));
     assert!(status.time_assumed_rebooted.is_some());
 

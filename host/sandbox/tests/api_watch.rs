@@ -30,7 +30,7 @@ async fn relabel(api: &Api<ConfigMap>, name: &str, label: &str) {
 
 /// What came, in one word and a name.
 async fn next(events: &mut (impl Stream<Item = kube::Result<WatchEvent<ConfigMap>>> + Unpin)) -> String {
-    let event = tokio::time::timeout(Duration::from_secs(10), events.try_next()).await.expect("in time");
+    let event = tokio::time::timeout(Duration::from_mins(1), events.try_next()).await.expect("in time");
     match event.expect("the stream works") {
         None => "end".to_owned(),
         Some(WatchEvent::Added(o)) => format!("added {}", o.name_any()),
@@ -133,7 +133,7 @@ async fn until(
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), reached).await.expect("the watcher catches up");
+    tokio::time::timeout(Duration::from_mins(1), reached).await.expect("the watcher catches up");
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn restart(store: ApiStore, address: std::net::SocketAddr) -> ApiServer {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), started).await.expect("the port is free again")
+    tokio::time::timeout(Duration::from_mins(1), started).await.expect("the port is free again")
 }
 
 #[tokio::test]

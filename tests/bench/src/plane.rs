@@ -112,7 +112,8 @@ impl Plane {
         args.extend(["--controller-manager-arg=--kube-api-burst=1000".into()]);
         if let Some(grace) = settings.node_grace {
             args.push(format!("--node-monitor-grace-period={}ms", grace.as_millis()).into());
-            args.push("--node-monitor-period=1s".into());
+            // Often enough for a short time, and a pass over thousands of nodes takes a while.
+            args.push(format!("--node-monitor-period={}s", (grace.as_secs() / 10).clamp(1, 5)).into());
         }
         args.extend(settings.extra.iter().map(OsString::from));
         let start =

@@ -24,12 +24,18 @@ pub struct Options {
     /// Port of the API server; 0 picks a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// Silence after which a node is Unknown, in seconds; Kubernetes' own default if not given.
+    /// Silence after which a node is Unknown, in seconds; if not given Kubernetes' own default, and more for fleets that
+    /// renew less often than every ten seconds.
     #[arg(long, value_name = "SECONDS")]
     node_grace: Option<u64>,
-    /// Pause between renewals of a node's lease, in seconds.
-    #[arg(long, default_value_t = 10)]
-    lease_period: u64,
+    /// Pause between renewals of a node's lease, in seconds; if not given as long as the number of nodes asks for: 10,
+    /// from 1,000 nodes on more, 40 at most.
+    #[arg(long, value_name = "SECONDS")]
+    lease_period: Option<u64>,
+    /// Ends by itself: waits until every node is Ready, watches for so many seconds that all stay so, and fails if one
+    /// does not.
+    #[arg(long, value_name = "SECONDS")]
+    hold: Option<u64>,
     /// Pause between status reports of a node, in seconds.
     #[arg(long, default_value_t = 300)]
     status_period: u64,
@@ -52,16 +58,19 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         std::fs::remove_dir_all(options.dir.join("controlplane")).context("removing the cluster of an earlier run")?;
     }
     std::fs::create_dir_all(&options.dir).with_context(|| options.dir.display().to_string())?;
+    let lease_period = options
+        .lease_period
+        .map_or_else(|| fleet::lease_period(options.nodes), |period| Duration::from_secs(period.max(1)));
     let settings = plane::Settings {
         port: options.port,
-        node_grace: options.node_grace.map(Duration::from_secs),
+        node_grace: options.node_grace.map(Duration::from_secs).or_else(|| fleet::node_grace(lease_period)),
         extra: options.extra.clone(),
     };
     let plane = Plane::start(&options.parts, &options.dir, &settings).await?;
     install::everything(&plane.admin().await?, &options.parts.crds).await?;
     let begun = Instant::now();
     let mut spec = fleet::Spec::new("node", options.nodes);
-    spec.lease_period = Duration::from_secs(options.lease_period.max(1));
+    spec.lease_period = lease_period;
     spec.status_period = Duration::from_secs(options.status_period.max(1));
     spec.zones = options.zones;
     spec.pods = true;
@@ -78,14 +87,41 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     eprintln!("audit log: {}", plane.audit.path().display());
     let faults = Fault::ALL.map(|(name, _)| name).join(", ");
     eprintln!("orders: {faults}, recover, reboot, each with a node's number or name; status; quit or Ctrl-C");
-    let (plane, interrupted) = obey(plane, &fleet).await?;
+    let (plane, interrupted) = match options.hold {
+        Some(seconds) => hold(plane, options.nodes, Duration::from_secs(seconds)).await?,
+        None => obey(plane, &fleet).await?,
+    };
     drop(fleet);
     plane.stop().await;
     if !options.keep {
         let _ = std::fs::remove_dir_all(options.dir.join("controlplane"));
     }
-    anyhow::ensure!(interrupted.is_none(), "the control plane ended: {}", interrupted.unwrap_or_default());
-    Ok(())
+    match interrupted {
+        Some(why) => anyhow::bail!(why),
+        None => Ok(()),
+    }
+}
+
+/// Watches that every node is Ready and stays so; the text says why not.
+async fn hold(mut plane: Plane, nodes: usize, length: Duration) -> anyhow::Result<(Plane, Option<String>)> {
+    let watched = fleet::ready::watch(plane.admin().await?, "node", nodes, length);
+    let seen = tokio::select! {
+        seen = watched => seen,
+        how = plane.ended() => return Ok((plane, Some(format!("the control plane ended: {how}")))),
+    };
+    let problem = match seen {
+        Err(error) => Some(format!("{error:#}")),
+        Ok(seen) if seen.lost.is_empty() => {
+            let after = seen.ready_after.as_secs_f64();
+            eprintln!("all {nodes} nodes were Ready after {after:.1} s more, and stayed so for {length:?}");
+            None
+        }
+        Ok(seen) => {
+            let some: Vec<&str> = seen.lost.iter().take(5).map(String::as_str).collect();
+            Some(format!("{} of {nodes} nodes did not stay Ready, such as {}", seen.lost.len(), some.join(", ")))
+        }
+    };
+    Ok((plane, problem))
 }
 
 async fn obey(mut plane: Plane, fleet: &Fleet) -> anyhow::Result<(Plane, Option<String>)> {
@@ -94,7 +130,7 @@ async fn obey(mut plane: Plane, fleet: &Fleet) -> anyhow::Result<(Plane, Option<
     loop {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => return Ok((plane, None)),
-            how = plane.ended() => return Ok((plane, Some(how))),
+            how = plane.ended() => return Ok((plane, Some(format!("the control plane ended: {how}")))),
             line = lines.recv(), if listening => match line {
                 // No terminal: then only a signal ends it.
                 None => listening = false,

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 /// How the first list of a kind may take on a machine that is busy.
-const FIRST_LIST: Duration = Duration::from_secs(30);
+const FIRST_LIST: Duration = Duration::from_mins(1);
 
 /// Kind, namespace, name.
 type Key = (String, String, String);

@@ -16,7 +16,7 @@ use crate::report::{Outcome, Verdict};
 use crate::world::World;
 
 /// No case takes longer; one that does says where it waits.
-const CASE_LIMIT: Duration = Duration::from_mins(3);
+const CASE_LIMIT: Duration = Duration::from_mins(5);
 /// Name of the shared controller.
 pub const CONTROLLER: &str = "controller";
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::suite::Suite;
 
 /// How long the controller may take to notice a mistake.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_mins(2);
 
 struct Mistake {
     name: &'static str,

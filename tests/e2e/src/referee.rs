@@ -8,7 +8,7 @@ use palisade_sandbox::lab::fault::Fault;
 use crate::suite::Suite;
 
 /// How long the node may take to look dead.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// Given a dead kubelet whose pods run on, when somebody force-deletes the pod without any proof, as impatient people
 /// do, then the oracle says that it ran twice.

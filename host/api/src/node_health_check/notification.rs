@@ -11,7 +11,7 @@ use crate::rule::Rule;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Notification {
-    /// Where to: http:// or https://. A certificate of the public or the system's authorities is needed with https.
+    /// Where to: http:// or https://. With https the certificate must be of an authority of the system, or of `authority`.
     #[schemars(length(min = 1, max = 2048))]
     pub url: String,
     /// Only events with these reasons, such as RemediationCreated or NodeQuarantined. Empty: all.
@@ -21,6 +21,26 @@ pub struct Notification {
     /// A header that is sent along, such as a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<SecretHeader>,
+    /// Who signs the certificate of the webhook, instead of the authorities of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<SecretAuthority>,
+}
+
+/// Certificates of authorities in a Secret.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretAuthority {
+    /// Name of the Secret, in the namespace of the controller.
+    #[schemars(length(min = 1, max = 253))]
+    pub secret: String,
+    /// Key in the Secret; its value is one or more certificates, as PEM.
+    #[serde(default = "ca_crt")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+fn ca_crt() -> String {
+    "ca.crt".to_owned()
 }
 
 /// A header whose value is in a Secret.

@@ -28,7 +28,7 @@ pub(super) async fn identity(client: &Client, namespace: &str, name: &str) -> an
             format!("Secret {namespace}/{name} has no {key}; it needs tls.crt, tls.key and ca.crt as PEM")
         })
     };
-    Ok(Identity { certificate: part("tls.crt")?, key: part("tls.key")?, authority: part("ca.crt")? })
+    Ok(Identity { pair: Some((part("tls.crt")?, part("tls.key")?)), authority: part("ca.crt")? })
 }
 
 /// The control-plane nodes with their names and addresses.

@@ -30,6 +30,8 @@ pub(super) struct Pass<'a> {
     pub steps: &'a [Step],
     pub templates: &'a Templates,
     pub openshift: bool,
+    /// Nodes with a condition `Terminating` are somebody else's.
+    pub spare_terminating: bool,
 }
 
 /// What an action made of the remediations that the pass knows.
@@ -43,6 +45,8 @@ pub(super) enum Change {
     TimedOut(ObjectKey),
     /// Something that the status does not show.
     Done,
+    /// It is not its turn yet: look again after this time.
+    Wait(Duration),
     /// Nothing: somebody else was faster, or it is not necessary any more.
     None,
 }
@@ -95,7 +99,7 @@ impl Pass<'_> {
                     .map_err(|error| Failure::new(format!("cannot release lease {lease}"), &error))
             }
         }?;
-        if !matches!(change, Change::None) {
+        if !matches!(change, Change::None | Change::Wait(_)) {
             self.world.observers.iter().for_each(|observer| observer.applied(self.policy, action));
         }
         Ok(change)
@@ -140,11 +144,12 @@ impl Pass<'_> {
             (view.key.uid == key.uid).then_some(view.node_uid).flatten()
         });
         let is_another = made_for.is_some_and(|uid| uid != node.uid);
-        if is_another || !self.selector.matches(&node.labels) {
+        let is_spared = self.spare_terminating && node.condition("Terminating").is_some();
+        if is_another || is_spared || !self.selector.matches(&node.labels) {
             return Ok(true);
         }
         let unhealthy = &self.policy.spec.unhealthy_conditions;
-        Ok(!orphaned && evaluate(&node.conditions, unhealthy, Timestamp::now()) == Verdict::NotMatching)
+        Ok(!orphaned && evaluate(&node.conditions, unhealthy, crate::clock::timestamp()) == Verdict::NotMatching)
     }
 
     async fn give_up(&self, key: &ObjectKey, node: &str, tell: bool, failed: bool) -> Result<Change, Failure> {

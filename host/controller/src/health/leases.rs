@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::nodes::Nodes;
+use super::nodes::{Nodes, number};
 use super::{Guarded, Wake, policies};
 
 /// A lease that changes so often while it is written is fought over.
@@ -80,6 +80,11 @@ impl Leases {
         };
     }
 
+    /// Where they are.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     fn api(&self) -> Api<Lease> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
@@ -133,8 +138,17 @@ impl Leases {
     }
 
     async fn reread(&self, name: &str) -> Result<(), kube::Error> {
-        let found = self.api().get_opt(name).await?;
-        self.put(name, found.as_ref().map(view));
+        let before = self.get(name);
+        let found = self.api().get_opt(name).await?.as_ref().map(view);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get_or_insert_default();
+        // What the watch showed meanwhile is newer than the answer, and it will not show it again.
+        if known.get(name) == before.as_ref() {
+            match found {
+                Some(lease) => known.insert(name.to_owned(), lease),
+                None => known.remove(name),
+            };
+        }
         Ok(())
     }
 
@@ -201,7 +215,8 @@ fn owners(node: &NodeView) -> Value {
     json!([{ "apiVersion": "v1", "kind": "Node", "name": node.name, "uid": node.uid }])
 }
 
-fn view(lease: &Lease) -> NodeLease {
+/// What decisions read of a lease.
+pub(super) fn view(lease: &Lease) -> NodeLease {
     let spec = lease.spec.clone().unwrap_or_default();
     NodeLease {
         holder: spec.holder_identity.unwrap_or_default(),
@@ -250,7 +265,8 @@ pub(super) async fn watch(
             }
         };
         let before = leases.get(&name);
-        if before == after {
+        // One's own writes are known before the watch shows them, and what came before them is past.
+        if before == after || is_past(after.as_ref(), before.as_ref()) {
             continue;
         }
         leases.put(&name, after.clone());
@@ -264,6 +280,12 @@ pub(super) async fn watch(
             }
         }
     }
+}
+
+fn is_past(shown: Option<&NodeLease>, known: Option<&NodeLease>) -> bool {
+    let version = |lease: Option<&NodeLease>| number(lease.map(|lease| lease.version.as_str()));
+    let (shown, known) = (version(shown), version(known));
+    shown != 0 && shown < known
 }
 
 fn concerned(policies: &Store<Guarded>, nodes: &Nodes, name: &str, leases: [&Option<NodeLease>; 2]) -> Vec<String> {

@@ -23,6 +23,7 @@ mod report;
 mod scene;
 mod status;
 mod template;
+mod turn;
 mod views;
 
 use std::sync::Arc;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::anyhow;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use palisade_api::NodeHealthCheck;
@@ -16,6 +15,7 @@ use palisade_api::reasons::reason;
 use palisade_core::health::{Action, Hold, Judgement, Plan, Selector, steps};
 
 use super::apply::{Change, Failure, Pass};
+use super::nodes::number;
 use super::scene::{Scene, creates};
 use super::template::look_up;
 use super::{Guarded, World, facts, status};
@@ -100,6 +100,7 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
         steps: &steps,
         templates: &templates,
         openshift: facts.openshift,
+        spare_terminating: facts.spare_terminating,
     };
     let (changes, failures) = apply(&pass, &first.actions).await;
     for change in changes {
@@ -108,9 +109,9 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
     scene.surroundings.leases = world.leases.all();
     // Planned again over what the actions made of the remediations, so that the status shows them at once.
     let report = scene.plan();
-    let wanted = status::wanted(policy, &report, &scene.judgement, Timestamp::now());
+    let wanted = status::wanted(policy, &report, &scene.judgement, scene.at);
     if let Some(written) = status::write(&world.client, policy, &wanted).await? {
-        world.written.put(policy, written);
+        world.written.put(written);
         world.reporter.weather(guarded, &report).await;
     }
     for observer in &world.observers {
@@ -200,9 +201,9 @@ async fn give_up(
 ) -> anyhow::Result<Option<Duration>> {
     let plan = Plan { disabled: Some(hold.clone()), ..Plan::default() };
     world.reporter.planned(guarded, &plan, &Judgement::default()).await;
-    let wanted: NodeHealthCheckStatus = status::unusable(policy, &hold, Timestamp::now());
+    let wanted: NodeHealthCheckStatus = status::unusable(policy, &hold, crate::clock::timestamp());
     if let Some(written) = status::write(&world.client, policy, &wanted).await? {
-        world.written.put(policy, written);
+        world.written.put(written);
     }
     Ok(None)
 }
@@ -210,28 +211,24 @@ async fn give_up(
 /// Policies as they were last written here, until the watch shows them: decisions on a status that is older than one's
 /// own last write would be made twice.
 #[derive(Debug, Default)]
-pub(super) struct Written(std::sync::Mutex<ByPolicy>);
-
-/// The version that a write was based on, and what it made, by policy.
-type ByPolicy = BTreeMap<String, (Option<String>, Arc<NodeHealthCheck>)>;
+pub(super) struct Written(std::sync::Mutex<BTreeMap<String, Arc<NodeHealthCheck>>>);
 
 impl Written {
-    fn lock(&self) -> std::sync::MutexGuard<'_, ByPolicy> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<NodeHealthCheck>>> {
         // Nothing panics while it holds the lock.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn put(&self, before: &NodeHealthCheck, after: NodeHealthCheck) {
-        let version = before.metadata.resource_version.clone();
-        self.lock().insert(before.name_any(), (version, Arc::new(after)));
+    fn put(&self, written: NodeHealthCheck) {
+        self.lock().insert(written.name_any(), Arc::new(written));
     }
 
-    /// What was written over this very version, or the version itself.
+    /// The newer one of what was seen and what was written: a watch may be several writes behind.
     fn latest(&self, seen: &NodeHealthCheck) -> Arc<NodeHealthCheck> {
+        let version = |policy: &NodeHealthCheck| number(policy.metadata.resource_version.as_deref());
         let mut all = self.lock();
         match all.get(&seen.name_any()) {
-            Some((over, written)) if *over == seen.metadata.resource_version => Arc::clone(written),
-            Some((_, written)) if written.metadata.resource_version == seen.metadata.resource_version => {
+            Some(written) if written.metadata.uid == seen.metadata.uid && version(written) > version(seen) => {
                 Arc::clone(written)
             }
             _ => {
@@ -243,5 +240,35 @@ impl Written {
 
     fn forget(&self, name: &str) {
         self.lock().remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(uid: &str, version: &str) -> NodeHealthCheck {
+        let mut policy = NodeHealthCheck::new("nhc", palisade_api::node_health_check::NodeHealthCheckSpec::default());
+        policy.metadata.uid = Some(uid.to_owned());
+        policy.metadata.resource_version = Some(version.to_owned());
+        policy
+    }
+
+    #[test]
+    fn a_watch_that_is_two_writes_behind_does_not_hide_what_was_written() {
+        // Given a policy whose status was written twice since the watch showed it
+        let written = Written::default();
+        written.put(policy("one", "8"));
+        written.put(policy("one", "9"));
+        // When the watch still shows what was there before, or the first write, then the second one counts
+        let counts = |seen: NodeHealthCheck| written.latest(&seen).metadata.resource_version.clone();
+        assert_eq!(counts(policy("one", "7")).as_deref(), Some("9"));
+        assert_eq!(counts(policy("one", "8")).as_deref(), Some("9"));
+        // Until the watch shows it, or somebody wrote it since,
+        assert_eq!(counts(policy("one", "12")).as_deref(), Some("12"));
+        assert_eq!(counts(policy("one", "10")).as_deref(), Some("10"), "nothing is kept for longer than it is needed");
+        // or it is another policy of the same name.
+        written.put(policy("one", "15"));
+        assert_eq!(counts(policy("two", "14")).as_deref(), Some("14"));
     }
 }

@@ -140,7 +140,7 @@ impl Reporter {
             let (_, count) = said.entry(reason).or_insert((*kind, 0));
             *count += 1;
             if *count <= SAID {
-                events.push((*kind, reason, message.clone()));
+                events.push((*kind, reason, message.clone(), on_node(reason, node.as_deref())));
             }
         }
         for (reason, (kind, count)) in said {
@@ -149,10 +149,19 @@ impl Reporter {
                     kind,
                     reason,
                     format!("the same of {} more nodes; see status.unhealthyNodes", count - SAID),
+                    None,
                 ));
             }
         }
-        let recorded = events.iter().map(|(kind, reason, message)| self.record(policy, *kind, reason, message).boxed());
+        let recorded = events.iter().map(|(kind, reason, message, node)| {
+            async move {
+                self.record(policy, *kind, reason, message).await;
+                if let Some(node) = node {
+                    self.write(crate::context::node_reference(node), *kind, reason, message).await;
+                }
+            }
+            .boxed()
+        });
         let recorded: Vec<_> = recorded.collect();
         futures::stream::iter(recorded).buffered(SIDE_BY_SIDE).collect::<Vec<()>>().await;
     }
@@ -198,6 +207,12 @@ impl Reporter {
     pub fn forget(&self, policy: &str) {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).remove(policy);
     }
+}
+
+/// The node on which an event is written too: why nothing is done about it is what people look for there. That it is
+/// unhealthy is what they see anyway, and that event would be a request before the remediation.
+fn on_node<'a>(reason: &str, node: Option<&'a str>) -> Option<&'a str> {
+    node.filter(|_| reason != event::DETECTED_UNHEALTHY)
 }
 
 fn standing(plan: &Plan, judgement: &Judgement) -> Standing {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use palisade_api::NodeHealthCheck;
 use palisade_core::health::{
@@ -29,6 +30,8 @@ pub(super) struct Scene<'a> {
     policy: &'a NodeHealthCheck,
     name: String,
     pub nodes: &'a [NodeView],
+    /// When it was looked at: durations in the judgement count from here.
+    pub at: Timestamp,
     pub judgement: Judgement,
     remediations: Vec<RemediationView>,
     /// Where each of them is, by UID.
@@ -108,7 +111,7 @@ impl<'a> Scene<'a> {
             }
         }
         let positions = remediations.iter().enumerate().map(|(at, known)| (known.key.uid.clone(), at)).collect();
-        Self { policy, name, nodes, judgement, remediations, positions, surroundings, hold, again_in }
+        Self { policy, name, nodes, at: now, judgement, remediations, positions, surroundings, hold, again_in }
     }
 
     pub fn plan(&self) -> Plan {
@@ -163,6 +166,7 @@ impl<'a> Scene<'a> {
             }
             Change::Ending(key) => self.update(&key.uid, |view| view.terminating = true),
             Change::TimedOut(key) => self.update(&key.uid, |view| view.timed_out = true),
+            Change::Wait(left) => self.again_in = Some(self.again_in.map_or(left, |sooner| sooner.min(left))),
             Change::Done | Change::None => {}
         }
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use http::{Method, StatusCode};
 use jiff::Timestamp;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use palisade_api::node_health_check::Notification;
 
 use super::Shared;
 use super::event::CloudEvent;
-use crate::outbound::Peer;
+use crate::outbound::{Identity, Peer};
 
 /// One POST takes no longer.
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -38,6 +39,8 @@ pub(super) async fn run(shared: Arc<Shared>, webhook: Notification) {
                     break;
                 }
                 Err(error) => {
+                    // Authorities are replaced as well.
+                    peer = peer.filter(|_| webhook.authority.is_none());
                     let error = format!("{error:#}");
                     if is_old(&event, shared.pauses.give_up) {
                         tracing::warn!(host, error, event = %event.id, "webhook not reached for too long, event given up");
@@ -64,12 +67,18 @@ async fn post(
     event: &CloudEvent,
 ) -> anyhow::Result<Outcome> {
     if peer.is_none() {
-        *peer = Some(Peer::new(&webhook.url, None).await?);
+        let identity = match &webhook.authority {
+            Some(authority) => {
+                Some(Identity { pair: None, authority: secret(shared, &authority.secret, &authority.key).await?.0 })
+            }
+            None => None,
+        };
+        *peer = Some(Peer::new(&webhook.url, identity.as_ref()).await?);
     }
     let Some(peer) = peer else { anyhow::bail!("no connection") };
-    let secret = header(shared, webhook).await?;
+    let value = header(shared, webhook).await?;
     let mut headers = vec![("content-type", "application/cloudevents+json; charset=utf-8")];
-    if let (Some(header), Some(value)) = (&webhook.header, &secret) {
+    if let (Some(header), Some(value)) = (&webhook.header, &value) {
         headers.push((&header.name, value));
     }
     let body = serde_json::to_vec(&event.body())?;
@@ -90,14 +99,19 @@ async fn post(
 /// Read anew for every event: tokens are replaced.
 async fn header(shared: &Shared, webhook: &Notification) -> anyhow::Result<Option<String>> {
     let Some(header) = &webhook.header else { return Ok(None) };
-    let (namespace, name) = (&shared.namespace, &header.secret);
+    let value = secret(shared, &header.secret, &header.key).await?;
+    let no_text = || format!("Secret {}/{} holds no text", shared.namespace, header.secret);
+    let value = String::from_utf8(value.0).with_context(no_text)?;
+    Ok(Some(value.trim_end().to_owned()))
+}
+
+async fn secret(shared: &Shared, name: &str, key: &str) -> anyhow::Result<ByteString> {
+    let namespace = &shared.namespace;
     let secrets = Api::<Secret>::namespaced(shared.client.clone(), namespace);
     let secret = tokio::time::timeout(LIMIT, secrets.get(name))
         .await
         .context("the API server did not answer")?
-        .with_context(|| format!("Secret {namespace}/{name} of the webhook's header cannot be read"))?;
-    let value = secret.data.unwrap_or_default().remove(&header.key);
-    let value = value.with_context(|| format!("Secret {namespace}/{name} has no key {}", header.key))?;
-    let value = String::from_utf8(value.0).with_context(|| format!("Secret {namespace}/{name} holds no text"))?;
-    Ok(Some(value.trim_end().to_owned()))
+        .with_context(|| format!("Secret {namespace}/{name} of the webhook cannot be read"))?;
+    let value = secret.data.unwrap_or_default().remove(key);
+    value.with_context(|| format!("Secret {namespace}/{name} has no key {key}"))
 }

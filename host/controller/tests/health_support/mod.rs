@@ -10,20 +10,23 @@
     reason = "a helper of tests: failing is how it reports"
 )]
 
+pub mod late;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, Node};
-use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
+use kube::{Client, ResourceExt};
 use palisade_api::NodeHealthCheck;
 use palisade_controller::health::{self, Options};
 use palisade_sandbox::api::{ApiStore, Settings};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+/// What takes milliseconds may take much longer where many programs share a core. Only a failure takes that long.
+const DEADLINE: Duration = Duration::from_mins(3);
 
 /// The cluster.
 pub struct Cluster {
@@ -80,6 +83,13 @@ impl Cluster {
             let _ = detector.await;
         }
         self.detect();
+    }
+
+    /// Starts a detector whose requests are answered late.
+    pub fn detect_late(&mut self, late: &late::Late) {
+        let client = Client::new(late.between(self.store.service()), "default");
+        let options = Options { instance: "late".to_owned(), ..Options::default() };
+        self.detectors.push(tokio::spawn(health::run(client, options, std::future::pending())));
     }
 
     /// Starts a detector that has these guards and observers.
@@ -153,11 +163,19 @@ impl Cluster {
 
     /// Waits until there are so many.
     pub async fn count(&self, kind: &str, expected: usize) -> Vec<DynamicObject> {
-        eventually(&format!("{expected} {kind}"), async || {
-            let found = self.list(kind).await;
-            (found.len() == expected).then_some(found)
-        })
-        .await
+        let last = std::sync::Mutex::new(Vec::<String>::new());
+        let looking = eventually_or(
+            || {
+                let (seen, status) = (last.lock().unwrap(), self.told());
+                format!("{expected} {kind}; there are {}: {seen:?}; {status}", seen.len())
+            },
+            async || {
+                let found = self.list(kind).await;
+                last.lock().unwrap().clone_from(&found.iter().map(ResourceExt::name_any).collect());
+                (found.len() == expected).then_some(found)
+            },
+        );
+        looking.await
     }
 
     /// Waits until the status of policy `nhc` is as wanted.
@@ -175,6 +193,23 @@ impl Cluster {
         looking.await
     }
 
+    /// What the policies say of themselves and who is how, for people who look for the reason of a failure.
+    fn told(&self) -> String {
+        let policies = self.store.objects("remediation.medik8s.io", "nodehealthchecks");
+        let policies = policies.iter().map(|policy| format!("{}: {}", policy["metadata"]["name"], policy["status"]));
+        let nodes = self.store.objects("", "nodes");
+        let nodes = nodes.iter().map(|node| format!("{} {}", node["metadata"]["name"], node["status"]["conditions"]));
+        let events = self.store.objects("", "events");
+        let events = events.iter().map(|event| format!("{} {}", event["reason"], event["message"]));
+        let lines = |all: Vec<String>| all.join("\n  ");
+        format!(
+            "policies:\n  {}\nnodes:\n  {}\nevents:\n  {}",
+            lines(policies.collect()),
+            lines(nodes.collect()),
+            lines(events.collect())
+        )
+    }
+
     /// Messages of events about policies with this reason.
     pub async fn events(&self, reason: &str) -> Vec<String> {
         let events = Api::<Event>::namespaced(self.client.clone(), "default");
@@ -190,10 +225,9 @@ impl Cluster {
 
     /// Waits for an event whose message has the fragment.
     pub async fn event(&self, reason: &str, fragment: &str) {
-        eventually(&format!("event {reason} with {fragment:?}"), async || {
-            self.events(reason).await.iter().any(|message| message.contains(fragment)).then_some(())
-        })
-        .await;
+        let what = || format!("event {reason} with {fragment:?}; {}", self.told());
+        let seen = async || self.events(reason).await.iter().any(|message| message.contains(fragment)).then_some(());
+        eventually_or(what, seen).await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use palisade_api::keys::cluster;
 
 use super::condition::Verdict;
@@ -36,7 +37,11 @@ pub(super) fn of(outlook: &Outlook<'_>, node: &NodeView) -> Option<(String, Stri
         && let Some(left) = condition.since.and_then(|since| remaining(since, SHUTDOWN, outlook.now))
     {
         let why = format!("the machine is being shut down on purpose ({SHUTTING_DOWN})");
-        let unblock = format!("it is remediated if it is not back in {}s", left.as_secs());
+        // An instant, not what is left of it: the status shows this text, and is written when it changes.
+        let until =
+            outlook.now.saturating_add(SignedDuration::try_from(left).unwrap_or_default()).unwrap_or(outlook.now);
+        let until = Timestamp::from_second(until.as_second()).unwrap_or(until);
+        let unblock = format!("it is remediated if it is not back by {until}");
         return Some((why, unblock, (left + Duration::from_secs(1)).min(AGAIN)));
     }
     let versions = &outlook.surroundings.kubelet_versions;

@@ -321,10 +321,15 @@ pub(super) async fn beat(machine: Arc<Machine>) {
             }
             Ok::<(), kube::Error>(())
         };
-        match timeout(PATIENCE, sending).await {
+        let sent = timeout(PATIENCE, sending).await;
+        match &sent {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(node = machine.name, %error, "heartbeat"),
             Err(_) => tracing::debug!(node = machine.name, "heartbeat: no answer"),
+        }
+        if renew && !matches!(sent, Ok(Ok(()))) {
+            // Kubelets try again soon; all of them at once would make it worse.
+            lease = Instant::now() + spec.lease_period / 5;
         }
         if spec.pods {
             super::pods::sync(&machine).await;

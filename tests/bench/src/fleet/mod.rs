@@ -2,17 +2,19 @@
 //!
 //! Every machine is one task; what it sends is what a kubelet sends: its lease every ten seconds, its status every five
 //! minutes or when something changed. The first beats are spread over the period, as in a cluster that grew over time.
+//! Large fleets renew less often ([`lease_period`]), or one small machine could not run them beside the control plane.
 
 mod body;
 mod ledger;
 mod machine;
 mod pods;
+pub mod ready;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use kube::Client;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -22,6 +24,17 @@ pub use machine::{Fault, Machine};
 
 /// Requests of the whole fleet that may be on their way at once: more would only queue up in the API server.
 const IN_FLIGHT: usize = 64;
+
+/// Pause between renewals of a lease that a control plane on two cores keeps up with: 100 renewals a second cost it
+/// nearly half a core. Never longer than 40 s, the length of a node's lease.
+pub fn lease_period(nodes: usize) -> Duration {
+    Duration::from_secs((nodes as u64).div_ceil(100).clamp(10, 40))
+}
+
+/// Silence after which a node of such a fleet may be called Unknown; `None`: Kubernetes' own default fits.
+pub fn node_grace(lease_period: Duration) -> Option<Duration> {
+    (lease_period > Duration::from_secs(10)).then(|| lease_period + Duration::from_secs(50))
+}
 
 /// What the fleet is like.
 #[derive(Debug, Clone)]
@@ -45,13 +58,13 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Kubernetes' own periods.
+    /// Kubernetes' own periods, as far as one machine can keep them.
     pub fn new(name: &str, nodes: usize) -> Self {
         Self {
             name: name.to_owned(),
             nodes,
             zones: 3,
-            lease_period: Duration::from_secs(10),
+            lease_period: lease_period(nodes),
             status_period: Duration::from_mins(5),
             images: 25,
             pods: false,
@@ -73,7 +86,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Registers all nodes and starts their heartbeats; returns when every node is ready.
+    /// Registers all nodes; each beats from its own registration on, for the last ones of a large fleet come minutes
+    /// after the first. Returns when every node is registered.
     pub async fn start(client: Client, spec: Spec) -> anyhow::Result<Self> {
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
         let ledger = Arc::new(Ledger::default());
@@ -81,15 +95,14 @@ impl Fleet {
         let machines: Vec<Arc<Machine>> = (0..spec.nodes)
             .map(|index| Arc::new(Machine::new(index, spec.clone(), client.clone(), &in_flight, ledger.clone())))
             .collect();
-        stream::iter(machines.clone())
-            .map(|machine| async move { machine.register().await })
-            .buffer_unordered(IN_FLIGHT)
-            .try_collect::<Vec<()>>()
-            .await?;
         let mut tasks = JoinSet::new();
-        for machine in &machines {
-            tasks.spawn(machine::beat(machine.clone()));
+        let mut registered = stream::iter(machines.clone())
+            .map(|machine| async move { machine.register().await.map(|()| machine) })
+            .buffer_unordered(IN_FLIGHT);
+        while let Some(machine) = registered.next().await {
+            tasks.spawn(machine::beat(machine?));
         }
+        drop(registered);
         if spec.pods {
             tasks.spawn(pods::run(client, machines.clone()));
         }
@@ -117,5 +130,19 @@ impl Fleet {
     /// What the pods wrote, and when.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_fleets_renew_less_often_and_are_given_more_time() {
+        let periods = [3, 1_000, 2_000, 5_000].map(|nodes| lease_period(nodes).as_secs());
+        assert_eq!(periods, [10, 10, 20, 40]);
+        assert_eq!(node_grace(lease_period(1_000)), None);
+        // Two renewals may be lost.
+        assert_eq!(node_grace(lease_period(5_000)), Some(Duration::from_secs(90)));
     }
 }

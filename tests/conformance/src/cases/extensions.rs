@@ -72,7 +72,7 @@ pub fn cases() -> Vec<Case> {
             .then("no remediation until then, with owner, reason and end in the status; then one")
             .run(async |w| {
                 let [sick, ..] = w.nodes([Fine, Fine, Fine]).await?;
-                sick.annotate(VETO, Some(&format!("owner=ann; until={}; reason=new disk", stamp(6)))).await?;
+                sick.annotate(VETO, Some(&format!("owner=ann; until={}; reason=new disk", stamp(15)))).await?;
                 let policy = w.policy().create().await?;
                 policy.shows(json!({ "healthyNodes": 3 })).await?;
                 sick.becomes(Failing).await?;
@@ -179,6 +179,79 @@ pub fn cases() -> Vec<Case> {
                 w.never_remediated().await?;
                 policy.patch(json!({ "etcd": { "guard": "Off" } })).await?;
                 w.remediation_within("Foo", &sick, std::time::Duration::from_secs(40)).await.map(drop)
+            }),
+        case("B10", Beyond, SECTION)
+            .given("correlatedFailures, a zone of three nodes fails as a whole, and one node elsewhere")
+            .then("the one elsewhere is remediated, those of the zone are not: condition, event, blockedBy; the zone comes back")
+            .at(Place::Alone)
+            .run(async |w| {
+                let mut controller = w.controller()?;
+                let mut zone = Vec::new();
+                for _ in 0..3 {
+                    zone.push(w.node_with(Fine, json!({ ZONE: "x" })).await?);
+                }
+                let [lone, ..] = w.nodes([Fine, Fine, Fine, Fine]).await?;
+                // Paused, until all of them are down: one after another, the first would be a node that fails alone.
+                let spec = json!({ "minHealthy": 0, "correlatedFailures": {}, "pauseRequests": ["not yet"] });
+                let policy = w.policy().with(spec).create().await?;
+                policy.condition("CorrelatedFailure", json!({ "status": "False" })).await?;
+                for node in zone.iter().chain([&lone]) {
+                    node.becomes(Failing).await?;
+                }
+                policy.condition("CorrelatedFailure", json!({ "status": "True", "reason": "GroupFailure" })).await?;
+                policy.patch(json!({ "pauseRequests": null })).await?;
+                let made = w.remediation(&lone).await?;
+                policy.event("Warning", "RemediationSkipped", "nodes with topology.kubernetes.io/zone=x are not ready").await?;
+                let blocked: Vec<_> =
+                    zone.iter().map(|node| json!({ "name": node.name, "remediations": null, "blockedBy": "correlatedFailure" })).collect();
+                policy
+                    .until("the nodes of the zone are blocked", |status| {
+                        let listed = status["unhealthyNodes"].as_array().cloned().unwrap_or_default();
+                        let is = |wanted: &serde_json::Value| listed.iter().any(|one| crate::value::shows(one, wanted).is_ok());
+                        if blocked.iter().all(is) { Ok(()) } else { Err("not yet".to_owned()) }
+                    })
+                    .await?;
+                policy.looked().await?;
+                for node in &zone {
+                    ensure!(w.ever("Foo", node) == 0, "a node of the zone is remediated");
+                }
+                for node in zone.iter().chain([&lone]) {
+                    node.becomes(Fine).await?;
+                }
+                made.gone().await?;
+                policy.condition("CorrelatedFailure", json!({ "status": "False" })).await?;
+                policy.shows(json!({ "healthyNodes": 7, "unhealthyNodes": null })).await?;
+                controller.kill().await;
+                Ok(())
+            }),
+        case("B11", Beyond, SECTION)
+            .given("correlatedFailures with holdFor 15 s, and a zone of three nodes fails as a whole")
+            .then("they are left alone for that long, and remediated then, without any further event")
+            .at(Place::Alone)
+            .run(async |w| {
+                let mut controller = w.controller()?;
+                let mut zone = Vec::new();
+                for _ in 0..3 {
+                    zone.push(w.node_with(Fine, json!({ ZONE: "x" })).await?);
+                }
+                w.nodes([Fine, Fine, Fine, Fine]).await?;
+                let spec = json!({
+                    "minHealthy": 0, "correlatedFailures": { "holdFor": "15s" }, "pauseRequests": ["not yet"],
+                });
+                let policy = w.policy().with(spec).create().await?;
+                policy.condition("CorrelatedFailure", json!({ "status": "False" })).await?;
+                for node in &zone {
+                    node.becomes(FailingFor(0)).await?;
+                }
+                policy.condition("CorrelatedFailure", json!({ "status": "True", "reason": "GroupFailure" })).await?;
+                policy.patch(json!({ "pauseRequests": null })).await?;
+                for node in &zone {
+                    let made = w.remediation(node).await?;
+                    let waited = made.made()? - node.since()?;
+                    ensure!(waited >= 15, "{} was remediated after {waited} s", node.name);
+                }
+                controller.kill().await;
+                Ok(())
             }),
     ]
 }

@@ -1,16 +1,22 @@
 //! Makes a remediation: lease, owner, object.
 
+use std::time::Duration;
+
 use kube::api::{Api, ApiResource, DynamicObject, PostParams};
 use kube::{Resource, ResourceExt};
 use palisade_api::reasons::event;
 use palisade_core::health::{Elsewhere, METAL3_TEMPLATE, NodeView, Step, lease_name};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::super::create::{self, Machine};
 use super::super::leases::Obtained;
 use super::super::report::Kind as Weight;
+use super::super::turn::{self, Turn};
 use super::{Change, Failure, Pass};
 
+/// A creation takes milliseconds; one that takes longer may have happened all the same, which the next pass finds out.
+const LIMIT: Duration = Duration::from_secs(30);
 /// Machines of OpenShift; one version ever.
 const OPENSHIFT_MACHINES: (&str, &str) = ("machine.openshift.io", "machines.machine.openshift.io");
 /// Machines of Cluster API.
@@ -38,16 +44,47 @@ impl Pass<'_> {
             tracing::info!(node = node.name, holder, "somebody else was faster to take the lease");
             return Ok(Change::None);
         }
-        match self.make(node, step, kind, create::remediation(self.policy, node, step, template)).await {
-            Ok(change) => Ok(change),
-            Err(error) => {
-                // Nothing is being done to the node, so others must not wait for it.
-                if obtained == Obtained::Got
-                    && let Err(error) = self.world.leases.release(&lease_name(&node.name), &policy).await
-                {
-                    tracing::warn!(%error, node = node.name, "the lease stays until it expires");
-                }
-                Err(failure(&error))
+        let made = match self.turn(node).await {
+            Ok(None) => self.make(node, step, kind, create::remediation(self.policy, node, step, template)).await,
+            Ok(Some(wait)) => Ok(wait),
+            Err(error) => Err(error),
+        };
+        if let Ok(Change::Made(view)) = &made {
+            self.end_turn(node, kind, view).await;
+        } else if obtained == Obtained::Got
+            && !matches!(made, Ok(Change::None))
+            && let Err(error) = self.world.leases.release(&lease_name(&node.name), &policy).await
+        {
+            // Nothing is being done to the node, so others must not wait for it.
+            tracing::warn!(%error, node = node.name, "the lease stays until it expires");
+        }
+        made.map_err(|error| failure(&error))
+    }
+
+    async fn end_turn(&self, node: &NodeView, kind: &super::Kind, view: &super::RemediationView) {
+        if !node.may_run_etcd() {
+            return;
+        }
+        let namespace = self.world.leases.namespace();
+        let api = kind.api(&self.world.client, &view.key.namespace);
+        let path = format!("{}/{}", api.resource_url(), view.key.name);
+        if let Err(error) = turn::made(&self.world.client, namespace, &path, &view.key.uid).await {
+            tracing::warn!(%error, node = node.name, "the next control-plane node has to wait until this turn expires");
+        }
+    }
+
+    /// Whether a control-plane node has to wait, because another controller has just made a remediation of another one
+    /// or is about to.
+    async fn turn(&self, node: &NodeView) -> Result<Option<Change>, kube::Error> {
+        if !node.may_run_etcd() {
+            return Ok(None);
+        }
+        let policy = self.policy.name_any();
+        match turn::take(&self.world.client, self.world.leases.namespace(), node, &policy).await? {
+            Turn::Ours => Ok(None),
+            Turn::Taken { holder, left } => {
+                tracing::info!(node = node.name, holder, "it is the turn of another control-plane node");
+                Ok(Some(Change::Wait(left)))
             }
         }
     }
@@ -70,7 +107,12 @@ impl Pass<'_> {
         }
         let object: DynamicObject = serde_json::from_value(body).map_err(kube::Error::SerdeError)?;
         let api = kind.api(&self.world.client, &step.namespace);
-        let made = match api.create(&PostParams::default(), &object).await {
+        let limit = if node.may_run_etcd() { turn::MAKE } else { LIMIT };
+        let made = match timeout(limit, api.create(&PostParams::default(), &object)).await {
+            Err(_) => return Err(kube::Error::Service("the API server did not answer in time".into())),
+            Ok(made) => made,
+        };
+        let made = match made {
             Ok(made) => made,
             // Made by another controller or an earlier pass, or an old one that is still being deleted.
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
