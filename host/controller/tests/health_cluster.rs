@@ -9,9 +9,9 @@ use health_support::{Cluster, definition, eventually, reference, template};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
-use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 fn leases(cluster: &Cluster) -> Api<Lease> {
