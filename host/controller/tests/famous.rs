@@ -150,7 +150,7 @@ async fn snr_325_a_control_plane_node_that_may_exempt_itself_is_not_declared_dea
     world.reaches("r1", Stage::Intended).await;
     stays("nothing is released", LONG_AFTER_D, || async { world.has_pod("web").await }).await;
     let waiting = waiting_for(&world).await;
-    assert!(waiting.contains("exempt itself"), "{waiting}");
+    assert!(waiting.contains("exempt itself") && waiting.contains("what would unblock it"), "{waiting}");
 }
 
 /// **#332.** There: the published watchdog timeout is always 0, so the wait is too short by the whole watchdog.
