@@ -3,251 +3,120 @@
 //! Sound means: an *answer* counts, and nothing else does. A name that resolves or a packet that could be sent proves
 //! nothing, and every question has a time limit. What follows from the answers is decided in the core.
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+mod target;
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::Uri;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
-/// Port of every kubelet.
-pub const KUBELET_PORT: u16 = 10250;
-/// Beginning of any answer in HTTP/1.
-const ANSWER: &[u8] = b"HTTP/1.";
+pub use target::{KUBELET_PORT, Target};
 
-/// Where something is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// HTTP, with TLS if so; any answer counts, also a refusal.
-    Http {
-        /// Whether to speak TLS. The certificate is not judged: the question is whether anybody answers.
-        tls: bool,
-        /// `host:port`.
-        address: String,
-        /// Host without port.
-        host: String,
-        /// Path and query.
-        path: String,
-    },
-    /// TCP: accepted or refused, both are answers.
-    Tcp {
-        /// `host:port`.
-        address: String,
-    },
+/// Finds out whether this node is well.
+pub trait Diagnostics: Send + Sync + 'static {
+    /// All diagnostics at once, within the limit; which of them did not pass.
+    fn check(&self, limit: Duration) -> BoxFuture<'_, Result<(), String>>;
 }
 
-impl Target {
-    /// The kubelet of a node.
-    pub fn kubelet(node: IpAddr) -> Self {
-        let address = SocketAddr::new(node, KUBELET_PORT);
-        Self::Http { tls: true, address: address.to_string(), host: node.to_string(), path: "/healthz".into() }
+/// The kubelet of this node, and the endpoint of the configuration.
+#[derive(Debug)]
+pub struct SelfDiagnosis {
+    kubelet: Option<Target>,
+    endpoint: Mutex<Option<Arc<Endpoint>>>,
+}
+
+/// `endpointHealthCheckUrl`. One that never answered this process is not missed: it may be wrong, or out of reach for
+/// reasons of its own, and no node shall end for that.
+#[derive(Debug)]
+struct Endpoint {
+    text: String,
+    target: Target,
+    seen: AtomicBool,
+}
+
+impl SelfDiagnosis {
+    /// Of the node with this address.
+    pub fn new(node: Option<IpAddr>) -> Self {
+        Self::of(node.map(Target::kubelet))
     }
 
-    /// `endpointHealthCheckUrl`: a URL, or a host with or without a port. Empty: none.
-    pub fn endpoint(text: &str) -> Result<Option<Self>, String> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Ok(None);
+    /// With another kubelet than that of the own address.
+    pub fn of(kubelet: Option<Target>) -> Self {
+        Self { kubelet, endpoint: Mutex::new(None) }
+    }
+
+    /// From now on this is the endpoint. Told apart from before, and tried once, so that it is known whether it ever
+    /// answered.
+    ///
+    /// # Errors
+    /// If the text names no endpoint; then there is none.
+    pub async fn watch_endpoint(&self, text: &str, limit: Duration) -> Result<(), String> {
+        let endpoint = match Target::endpoint(text) {
+            Ok(target) => target.map(|target| {
+                Arc::new(Endpoint { text: text.trim().to_owned(), target, seen: AtomicBool::new(false) })
+            }),
+            Err(why) => {
+                *self.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                return Err(why);
+            }
+        };
+        {
+            let mut current = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
+            let text = |endpoint: &Option<Arc<Endpoint>>| endpoint.as_ref().map(|endpoint| endpoint.text.clone());
+            if text(&current) == text(&endpoint) {
+                return Ok(());
+            }
+            (*current).clone_from(&endpoint);
         }
-        let bad =
-            |why: &str| format!("endpointHealthCheckUrl {text:?} {why}; write https://host/path, host or host:port");
-        let Some((scheme, _)) = text.split_once("://") else {
-            let bare: Option<IpAddr> = text.trim_matches(['[', ']']).parse().ok();
-            let address = match bare {
-                Some(ip) => SocketAddr::new(ip, 443).to_string(),
-                None if text.contains(['/', ' ']) => return Err(bad("is not a host")),
-                None if text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => text.to_owned(),
-                None if text.contains(':') => return Err(bad("has a port that is not a number")),
-                None => format!("{text}:443"),
+        if let Some(endpoint) = endpoint
+            && !endpoint.answers(limit).await
+        {
+            tracing::warn!(
+                endpoint = endpoint.text,
+                "endpointHealthCheckUrl does not answer: until it once did, it has no part in the self diagnostics"
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Endpoint {
+    async fn answers(&self, limit: Duration) -> bool {
+        let answers = self.target.answers(limit).await;
+        if answers {
+            self.seen.store(true, Ordering::SeqCst);
+        }
+        answers
+    }
+
+    async fn is_lost(&self, limit: Duration) -> bool {
+        !self.answers(limit).await && self.seen.load(Ordering::SeqCst)
+    }
+}
+
+impl Diagnostics for SelfDiagnosis {
+    fn check(&self, limit: Duration) -> BoxFuture<'_, Result<(), String>> {
+        async move {
+            let Some(kubelet) = &self.kubelet else { return Err("the address of this node is not known".to_owned()) };
+            let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let lost = async {
+                match &endpoint {
+                    Some(endpoint) => endpoint.is_lost(limit).await.then(|| endpoint.text.clone()),
+                    None => None,
+                }
             };
-            return Ok(Some(Self::Tcp { address }));
-        };
-        let tls = match scheme {
-            "https" => true,
-            "http" => false,
-            _ => return Err(bad("is neither http nor https")),
-        };
-        let uri: Uri = text.parse().map_err(|error| bad(&format!("is not a URL ({error})")))?;
-        let host = uri.host().ok_or_else(|| bad("has no host"))?;
-        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
-        Ok(Some(Self::Http {
-            tls,
-            address: format!("{host}:{port}"),
-            host: host.trim_matches(['[', ']']).to_owned(),
-            path,
-        }))
-    }
-
-    /// Whether it answers within the limit.
-    pub async fn answers(&self, limit: Duration) -> bool {
-        tokio::time::timeout(limit, self.ask()).await.unwrap_or(false)
-    }
-
-    async fn ask(&self) -> bool {
-        match self {
-            Self::Tcp { address } => match TcpStream::connect(address).await {
-                Ok(_) => true,
-                Err(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-            },
-            Self::Http { tls, address, host, path } => {
-                let Ok(stream) = TcpStream::connect(address).await else { return false };
-                if !tls {
-                    return exchange(stream, host, path).await;
-                }
-                let Some((config, name)) = anybody().zip(ServerName::try_from(host.clone()).ok()) else {
-                    return false;
-                };
-                match TlsConnector::from(config).connect(name, stream).await {
-                    Ok(stream) => exchange(stream, host, path).await,
-                    Err(_) => false,
-                }
+            match futures::join!(kubelet.answers(limit), lost) {
+                (false, _) => Err(format!("the kubelet does not answer within {limit:?}")),
+                (true, Some(endpoint)) => Err(format!("{endpoint} answered before and does not within {limit:?}")),
+                (true, None) => Ok(()),
             }
         }
-    }
-}
-
-async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: &str, path: &str) -> bool {
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    let mut first = [0; ANSWER.len()];
-    stream.write_all(request.as_bytes()).await.is_ok()
-        && stream.flush().await.is_ok()
-        && stream.read_exact(&mut first).await.is_ok()
-        && first == ANSWER
-}
-
-/// TLS towards whoever it is: nothing secret is said, and nothing is believed but that somebody answered.
-fn anybody() -> Option<Arc<ClientConfig>> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Arc::new(Anybody(Arc::clone(&provider)));
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
-    Some(Arc::new(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
-}
-
-#[derive(Debug)]
-struct Anybody(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        .boxed()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    const LIMIT: Duration = Duration::from_secs(20);
-    /// For those that never answer.
-    const SHORT: Duration = Duration::from_millis(300);
-
-    fn endpoint(text: &str) -> Target {
-        Target::endpoint(text).unwrap().unwrap()
-    }
-
-    #[test]
-    fn every_usual_way_to_write_an_endpoint_is_understood() {
-        assert_eq!(Target::endpoint(" ").unwrap(), None);
-        let tcp = |address: &str| Target::Tcp { address: address.into() };
-        assert_eq!(endpoint("router.example"), tcp("router.example:443"));
-        assert_eq!(endpoint("10.0.0.1:53"), tcp("10.0.0.1:53"));
-        assert_eq!(endpoint("fd00::1"), tcp("[fd00::1]:443"));
-        let Target::Http { tls, address, host, path } = endpoint("https://[fd00::1]/x?y") else { panic!() };
-        assert_eq!((tls, address.as_str(), host.as_str(), path.as_str()), (true, "[fd00::1]:443", "fd00::1", "/x?y"));
-        for nonsense in ["ftp://x", "a host", "x:port", "https://"] {
-            assert!(Target::endpoint(nonsense).unwrap_err().contains("endpointHealthCheckUrl"), "{nonsense}");
-        }
-    }
-
-    #[tokio::test]
-    async fn any_answer_counts_and_silence_does_not() {
-        // Given a server that refuses everything politely, and one that accepts connections and never says a word,
-        let polite = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let polite_at = polite.local_addr().unwrap();
-        tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = polite.accept().await.unwrap();
-                let mut request = [0; 64];
-                let _ = stream.read(&mut request).await;
-                let _ = stream.write_all(b"HTTP/1.1 401 Unauthorized\r\n\r\n").await;
-            }
-        });
-        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let silent_at = silent.local_addr().unwrap();
-        // then the refusal is an answer, and the silence is none, whatever TCP says.
-        assert!(endpoint(&format!("http://{polite_at}/")).answers(LIMIT).await);
-        assert!(!endpoint(&format!("http://{silent_at}/")).answers(SHORT).await);
-        assert!(!endpoint(&format!("https://{silent_at}/")).answers(SHORT).await);
-        // A host that refuses a connection is there.
-        drop(silent);
-        assert!(endpoint(&silent_at.to_string()).answers(LIMIT).await);
-        // A name that cannot be resolved is not.
-        assert!(!endpoint("no-such-host.invalid").answers(LIMIT).await);
-    }
-
-    #[tokio::test]
-    async fn a_kubelet_is_asked_by_tls_whatever_its_certificate() {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(vec!["kubelet".into()]).unwrap().self_signed(&key).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        tokio::spawn(async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            let mut stream = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
-            let mut request = [0; 64];
-            let _ = stream.read(&mut request).await;
-            let _ = stream.write_all(b"HTTP/1.1 401 Unauthorized\r\n\r\n").await;
-            let _ = stream.flush().await;
-        });
-        let Target::Http { tls, host, path, .. } = Target::kubelet(IpAddr::from([127, 0, 0, 1])) else { panic!() };
-        let here = Target::Http { tls, address: format!("127.0.0.1:{port}"), host, path };
-        assert!(here.answers(LIMIT).await);
-    }
-}
+mod tests;

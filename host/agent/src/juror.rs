@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use palisade_core::fencing::agent::Base;
-use palisade_core::fencing::juror::{AskerBounds, Attempt, Juror, PeerAnswer, Relay, judge_relay};
+use palisade_core::fencing::juror::{AskerBounds, Attempt, Juror, JurorTiming, PeerAnswer, Relay, judge_relay};
 use palisade_core::fencing::record::{BootId, CERTIFICATE, RECORD, RECORD_SIGNATURE};
 use palisade_core::fencing::timing::life_bound;
 use palisade_core::time::Mono;
@@ -35,17 +35,33 @@ pub struct NodeStatus {
 pub struct Shared {
     juror: Mutex<Juror>,
     status: Mutex<NodeStatus>,
+    /// `apiServerTimeout` of a configuration that came after the start.
+    api_timeout: Mutex<Option<Duration>>,
 }
 
 impl Shared {
     /// Around a juror.
     pub fn new(juror: Juror) -> Arc<Self> {
-        Arc::new(Self { juror: Mutex::new(juror), status: Mutex::new(NodeStatus::default()) })
+        Arc::new(Self {
+            juror: Mutex::new(juror),
+            status: Mutex::new(NodeStatus::default()),
+            api_timeout: Mutex::new(None),
+        })
     }
 
     /// The juror; promises and `NoApi` are decided under this one lock.
     pub fn juror(&self) -> MutexGuard<'_, Juror> {
         self.juror.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// New timing by configuration: of the juror, and of what it does for others.
+    pub fn retime(&self, timing: JurorTiming, api_timeout: Duration) {
+        self.juror().retime(timing);
+        *self.api_timeout.lock().unwrap_or_else(PoisonError::into_inner) = Some(api_timeout);
+    }
+
+    fn api_timeout(&self) -> Option<Duration> {
+        *self.api_timeout.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The node's state, as last told.
@@ -68,7 +84,7 @@ pub struct JurorService {
     pub clock: Arc<dyn Clock>,
     /// Promises and state.
     pub shared: Arc<Shared>,
-    /// `apiServerTimeout`: the whole attempt to relay takes no longer.
+    /// `apiServerTimeout` at the start: the whole attempt to relay takes no longer.
     pub api_timeout: Duration,
 }
 
@@ -147,8 +163,9 @@ impl AgentHandler for JurorService {
             largest_reset_bound: signed.ask.largest_reset_bound,
             smallest_time_to_live: signed.ask.smallest_time_to_live,
         };
-        let attempt = tokio::time::timeout(self.api_timeout, self.relay(&signed)).await;
-        let attempt = attempt.unwrap_or_else(|_| Attempt::Failed(format!("no answer within {:?}", self.api_timeout)));
+        let limit = self.shared.api_timeout().unwrap_or(self.api_timeout);
+        let attempt = tokio::time::timeout(limit, self.relay(&signed)).await;
+        let attempt = attempt.unwrap_or_else(|_| Attempt::Failed(format!("no answer within {limit:?}")));
         let answer = {
             // Decided and recorded in one breath; the clock is read under the lock, so that no promise is older.
             let mut juror = self.shared.juror();
@@ -161,7 +178,7 @@ impl AgentHandler for JurorService {
                 AskAnswer::IntentExists { intent_uid: uid, boot_id: boot_id.into() }
             }
             PeerAnswer::NoApi => AskAnswer::NoApi,
-            PeerAnswer::Unknown { why } => AskAnswer::Unknown { why },
+            PeerAnswer::Undecided { why } | PeerAnswer::Unknown { why } => AskAnswer::Unknown { why },
         }
     }
 

@@ -10,10 +10,11 @@
 //! - [`devices`]: watchdog, feeder thread, reset.
 //! - [`diagnose`]: what a control-plane node can find out about itself.
 //! - [`host_file`], [`clock`], [`roster`]: what their names say.
-//! - [`options`] and [`run`]: the process.
+//! - [`options`] and [`run`]: the process; [`configuration`]: what changes while it runs.
 
 pub mod api;
 pub mod clock;
+pub mod configuration;
 pub mod devices;
 pub mod diagnose;
 pub mod host_file;

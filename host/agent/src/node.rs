@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use palisade_core::fencing::agent::{Agent, Event, HostFile, Me, RequestId, Settings, WriteId};
 use palisade_core::fencing::juror::{Juror, JurorTiming};
-use palisade_core::fencing::record::CERTIFICATE;
+use palisade_core::fencing::record::{CERTIFICATE, CONTROL_PLANE};
+use palisade_core::fencing::timing::Tuning;
 use palisade_core::time::Mono;
 use palisade_rpc::{AgentClient, Credentials, Limits};
 use tokio::sync::{Notify, mpsc, watch};
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 use crate::api::{Api, StoredLease};
 use crate::clock::Clock;
 use crate::devices::{Devices, FeederReport, Leash};
+use crate::diagnose::Diagnostics;
 use crate::host_file::HostStore;
 use crate::identity::Keyring;
 use crate::juror::Shared;
@@ -36,8 +38,10 @@ const SILENCE: Duration = Duration::from_mins(5);
 pub struct Parts {
     /// Who it is.
     pub me: Me,
-    /// Its configuration.
+    /// Its configuration. `diagnose` is what it is to do if it is a control-plane node.
     pub settings: Settings,
+    /// It is one, whatever the controller tells.
+    pub control_plane: bool,
     /// Zone label for its lease.
     pub zone: Option<String>,
     /// Outgoing peer connections leave from here.
@@ -52,6 +56,8 @@ pub struct Parts {
     pub peers: Arc<dyn Peers>,
     /// Watchdog and reset.
     pub devices: Arc<dyn Devices>,
+    /// What this node finds out about itself (R4).
+    pub diagnostics: Arc<dyn Diagnostics>,
     /// Where the host file goes.
     pub host: Arc<dyn HostStore>,
     /// The host file as found.
@@ -112,7 +118,7 @@ impl Handle {
         self.event(Event::GracefulStop { limit });
     }
 
-    /// New configuration.
+    /// New configuration. `diagnose` of the settings is what a node with the role of control plane is to do.
     pub fn configure(&self, settings: Settings) {
         self.event(Event::SettingsChanged(settings));
     }
@@ -134,7 +140,10 @@ pub struct Node {
     tasks: JoinSet<()>,
     /// Look at the other leases soon again.
     look_around: Arc<Notify>,
-    timing: Settings,
+    /// As configured; what the core gets follows from it and the role.
+    configured: Settings,
+    control_plane: bool,
+    tuning: watch::Sender<Tuning>,
 }
 
 impl Node {
@@ -143,8 +152,15 @@ impl Node {
         let (sender, inputs) = mpsc::unbounded_channel();
         let now = parts.clock.now();
         let identity = parts.keyring.identity().is_some();
-        let core = Agent::start(now, parts.me.clone(), parts.settings.clone(), identity, parts.host_file.clone());
-        let timing = parts.settings.clone();
+        // Until the controller tells, the role is the one that this boot published: an agent killed in an outage must not
+        // take its claim back.
+        let known = parts.host_file.as_ref().filter(|file| file.boot_id == parts.me.boot_id);
+        let exempt = known.and_then(|file| file.confirmed.as_ref()).is_some_and(|known| known.terms.claims.may_exempt);
+        let control_plane = parts.control_plane || exempt;
+        let configured = parts.settings.clone();
+        let settings = effective(&configured, control_plane);
+        let core = Agent::start(now, parts.me.clone(), settings, identity, parts.host_file.clone());
+        let (tuning, _) = watch::channel(configured.tuning);
         let node = Self {
             core,
             parts,
@@ -154,7 +170,9 @@ impl Node {
             sender: sender.clone(),
             tasks: JoinSet::new(),
             look_around: Arc::new(Notify::new()),
-            timing,
+            configured,
+            control_plane,
+            tuning,
         };
         (node, Handle { inputs: sender })
     }
@@ -195,11 +213,10 @@ impl Node {
         let time_lost = matches!(input, Input::Feeder(FeederReport::TimeLost));
         let mut effects = Vec::new();
         for event in self.understand(now, input) {
-            if let Event::SettingsChanged(settings) = &event {
-                self.timing = settings.clone();
-                self.parts.shared.juror().retime(juror_timing(settings));
-                self.connect_peers();
-            }
+            let event = match event {
+                Event::SettingsChanged(configured) => self.configure(configured),
+                other => other,
+            };
             effects.extend(self.core.on(now, event));
         }
         let outcome = self.carry_out(effects, writer);
@@ -207,6 +224,33 @@ impl Node {
             self.leash.lost_time_is_known();
         }
         outcome
+    }
+
+    fn configure(&mut self, configured: Settings) -> Event {
+        if configured.tuning != self.configured.tuning {
+            self.parts.shared.retime(juror_timing(&configured), configured.tuning.api_server_timeout);
+            self.tuning.send_replace(configured.tuning);
+            self.configured.tuning = configured.tuning;
+            self.connect_peers();
+        }
+        self.configured = configured;
+        Event::SettingsChanged(effective(&self.configured, self.control_plane))
+    }
+
+    /// What the controller says of this node's role, if it is news.
+    fn role_in(&mut self, lease: &StoredLease) -> Option<Event> {
+        let told = lease.annotations.get(CONTROL_PLANE).is_some_and(|value| value == "true");
+        let control_plane = told || self.parts.control_plane;
+        if std::mem::replace(&mut self.control_plane, control_plane) == control_plane {
+            return None;
+        }
+        tracing::info!(control_plane, "the controller tells the role of this node");
+        Some(Event::SettingsChanged(self.configured.clone()))
+    }
+
+    /// What the own lease says to this side.
+    fn told_by(&mut self, lease: &StoredLease) -> Vec<Event> {
+        self.certificate_in(lease).into_iter().chain(self.role_in(lease)).collect()
     }
 
     /// Turns an input into events of the core; certificates and trust stay on this side.
@@ -217,7 +261,7 @@ impl Node {
             Input::Read { request, result } => {
                 let mut events = Vec::new();
                 if let Ok(Some(lease)) = &result {
-                    events.extend(self.certificate_in(lease));
+                    events.extend(self.told_by(lease));
                 }
                 let result = result.and_then(|lease| lease.map(|lease| lease.lease()).transpose());
                 events.push(Event::ReadAnswer { request, result });
@@ -226,13 +270,13 @@ impl Node {
             Input::Wrote { request, result } => {
                 let mut events = Vec::new();
                 if let Wrote::Stored(lease) | Wrote::Conflict(Some(lease)) = &result {
-                    events.extend(self.certificate_in(lease));
+                    events.extend(self.told_by(lease));
                 }
                 events.push(Event::WriteAnswer { request, result: effects::write_result(result) });
                 events
             }
             Input::OwnLease(lease) => {
-                let mut events: Vec<Event> = self.certificate_in(&lease).into_iter().collect();
+                let mut events = self.told_by(&lease);
                 match lease.lease() {
                     Ok(lease) => events.push(Event::LeaseSeen(lease)),
                     Err(error) => tracing::error!(%error, "the own lease cannot be read"),
@@ -241,7 +285,7 @@ impl Node {
             }
             Input::Leases(leases) => {
                 let Some(trust) = self.parts.keyring.trust() else { return Vec::new() };
-                let silence = SILENCE.max(self.timing.tuning.time_to_live() * 3);
+                let silence = SILENCE.max(self.configured.tuning.time_to_live() * 3);
                 let peers = self.roster.peers(now, &self.parts.me.node, &leases, &trust, silence);
                 vec![Event::RosterChanged(peers)]
             }
@@ -277,7 +321,7 @@ impl Node {
     }
 
     fn connect_peers(&self) {
-        let tuning = &self.timing.tuning;
+        let tuning = &self.configured.tuning;
         let limits = Limits { dial: tuning.peer_dial_timeout, request: tuning.effective_peer_request_timeout() };
         let client = self
             .parts
@@ -299,6 +343,11 @@ impl Node {
             status.jury.clone_from(&confirmed.terms.jury);
         }
     }
+}
+
+/// What the core gets: only a control-plane node may exempt itself.
+fn effective(configured: &Settings, control_plane: bool) -> Settings {
+    Settings { diagnose: configured.diagnose && control_plane, ..configured.clone() }
 }
 
 fn juror_timing(settings: &Settings) -> JurorTiming {

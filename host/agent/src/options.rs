@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use palisade_api::GoDuration;
+use palisade_api::self_node_remediation_config::{ControlPlanePolicy, SelfNodeRemediationConfigSpec};
 use palisade_core::fencing::agent::{ResetSteps, Settings};
 use palisade_core::fencing::timing::Tuning;
 
@@ -48,6 +49,18 @@ pub struct Options {
     /// Address of the node, where its kubelet answers; for the diagnostics of control-plane nodes.
     #[arg(long, env = "NODE_IP")]
     pub node_ip: Option<IpAddr>,
+    /// This is a control-plane node, whatever the controller tells.
+    #[arg(long, env = "PALISADE_CONTROL_PLANE")]
+    pub control_plane: bool,
+    /// `controlPlanePolicy`: whether a control-plane node may exempt itself from ending (`Diagnose`) or not (`SelfFence`).
+    #[arg(long, env = "CONTROL_PLANE_POLICY", default_value = "SelfFence", value_parser = policy_by)]
+    pub control_plane_policy: ControlPlanePolicy,
+    /// `endpointHealthCheckUrl`: what a control-plane node with the policy `Diagnose` has to reach, besides its kubelet.
+    #[arg(long, env = "END_POINT_HEALTH_CHECK_URL", default_value = "")]
+    pub endpoint: String,
+    /// Follow the SelfNodeRemediationConfig of this name, without a restart. Flags are what it begins with.
+    #[arg(long, env = "PALISADE_FOLLOW_CONFIG")]
+    pub follow_config: Option<String>,
     /// Local address of connections to peers.
     #[arg(long)]
     pub source_address: Option<IpAddr>,
@@ -132,6 +145,14 @@ fn watchdog_by(text: &str) -> Result<WatchdogBy, String> {
     })
 }
 
+fn policy_by(text: &str) -> Result<ControlPlanePolicy, String> {
+    match text {
+        "SelfFence" => Ok(ControlPlanePolicy::SelfFence),
+        "Diagnose" => Ok(ControlPlanePolicy::Diagnose),
+        _ => Err("use SelfFence or Diagnose".into()),
+    }
+}
+
 fn reboot_by(text: &str) -> Result<RebootBy, String> {
     match (text, text.strip_prefix("sim:")) {
         (_, Some(socket)) => Ok(RebootBy::Sim(socket.into())),
@@ -154,10 +175,52 @@ impl Options {
             },
             min_peers: self.min_peers,
             generation: self.config_generation,
-            software_reboot: self.reboot_by() != RebootBy::None,
+            software_reboot: self.software_reboot && self.reboot != RebootBy::None,
             watchdog: self.watchdog != WatchdogBy::None,
             steps: ResetSteps::default(),
+            // Without an address the kubelet cannot be asked, and a claim to diagnose would be an empty one.
+            diagnose: self.control_plane_policy == ControlPlanePolicy::Diagnose && self.node_ip.is_some(),
+            spread: true,
         }
+    }
+
+    /// These options with everything that can change in a running agent as the configuration says.
+    ///
+    /// Watchdog device, port and the pause between looks at the other agents need a new process. As long as one of the
+    /// first two differs, the lease goes on naming the generation that this process was started with.
+    ///
+    /// # Errors
+    /// If the configuration is not valid: then all stays as it is.
+    pub fn following(&self, spec: &SelfNodeRemediationConfigSpec, generation: i64) -> Result<Self, String> {
+        let length = |field: &str, value: &GoDuration, least: Duration| {
+            let given = value.to_std();
+            if value.as_nanos() > 0 && given >= least {
+                Ok(given)
+            } else {
+                Err(format!("{field} is {value} and cannot be less than {}", GoDuration::from(least)))
+            }
+        };
+        let short = Duration::from_millis(10);
+        let number = |field: &str, value: i64, least: i64| {
+            let number = u32::try_from(value).ok().filter(|_| value >= least);
+            number.ok_or_else(|| format!("{field} is {value} and must be from {least} to {}", u32::MAX))
+        };
+        let device = Some(spec.watchdog_file_path.as_str()).filter(|path| !path.is_empty()).unwrap_or("/dev/watchdog");
+        let same_process = (self.watchdog == WatchdogBy::None || watchdog_by(device).as_ref() == Ok(&self.watchdog))
+            && i64::from(self.port) == spec.host_port;
+        Ok(Self {
+            api_check_interval: length("apiCheckInterval", &spec.api_check_interval, Duration::from_secs(1))?,
+            api_server_timeout: length("apiServerTimeout", &spec.api_server_timeout, short)?,
+            max_api_error_threshold: number("maxApiErrorThreshold", spec.max_api_error_threshold, 1)?,
+            peer_dial_timeout: length("peerDialTimeout", &spec.peer_dial_timeout, short)?,
+            peer_request_timeout: length("peerRequestTimeout", &spec.peer_request_timeout, short)?,
+            min_peers: number("minPeersForRemediation", spec.min_peers_for_remediation, 0)?,
+            software_reboot: spec.is_software_reboot_enabled,
+            control_plane_policy: spec.control_plane_policy.unwrap_or_default(),
+            endpoint: spec.endpoint_health_check_url.clone().unwrap_or_default(),
+            config_generation: if same_process { generation } else { self.config_generation },
+            ..self.clone()
+        })
     }
 
     /// Address that the lease publishes.
@@ -171,9 +234,10 @@ impl Options {
         }
     }
 
-    /// How this node is rebooted by software.
+    /// How this node is rebooted by software: only where it is enabled, or was when the claim in force was made. Which of
+    /// the two, the core knows.
     pub fn reboot_by(&self) -> RebootBy {
-        if self.software_reboot { self.reboot.clone() } else { RebootBy::None }
+        self.reboot.clone()
     }
 
     /// Watchdog and reset of this node.
@@ -244,11 +308,46 @@ mod tests {
     fn software_reboot_is_off_by_either_flag() {
         let off = |flag: &str| {
             let options = Options::parse_from(["palisade-agent", "--node-name=n1", flag]);
-            assert_eq!(options.equipment().reboot, RebootBy::None);
             assert!(!options.settings().software_reboot);
+            options.equipment().reboot
         };
-        off("--reboot=none");
-        off("--software-reboot=false");
+        assert_eq!(off("--reboot=none"), RebootBy::None);
+        // The means stay: a claim that an earlier configuration of this boot made is kept until it is taken back.
+        assert_eq!(off("--software-reboot=false"), RebootBy::Sysrq);
+    }
+
+    #[test]
+    fn only_a_control_plane_policy_with_a_node_to_diagnose_is_one() {
+        let diagnoses = |flags: &[&str]| {
+            let flags = ["palisade-agent", "--node-name=n1"].iter().chain(flags);
+            Options::parse_from(flags).settings().diagnose
+        };
+        assert!(!diagnoses(&["--node-ip=10.0.0.1"]));
+        assert!(!diagnoses(&["--control-plane-policy=Diagnose"]), "nobody could be asked");
+        assert!(diagnoses(&["--control-plane-policy=Diagnose", "--node-ip=10.0.0.1"]));
+    }
+
+    #[test]
+    fn a_configuration_is_followed_without_a_new_process_where_that_is_possible() {
+        let options = Options::parse_from(["palisade-agent", "--node-name=n1", "--config-generation=3"]);
+        let spec = SelfNodeRemediationConfigSpec {
+            api_check_interval: GoDuration::from_secs(2),
+            is_software_reboot_enabled: false,
+            min_peers_for_remediation: 0,
+            ..SelfNodeRemediationConfigSpec::default()
+        };
+        let settings = options.following(&spec, 4).unwrap().settings();
+        assert_eq!(settings.tuning.api_check_interval, Duration::from_secs(2));
+        assert!(!settings.software_reboot);
+        assert_eq!((settings.min_peers, settings.generation), (0, 4));
+        // What only a new process can do keeps the generation of the old one.
+        let port = SelfNodeRemediationConfigSpec { host_port: 9000, ..spec.clone() };
+        let followed = options.following(&port, 4).unwrap();
+        assert_eq!((followed.settings().generation, followed.port), (3, 30001));
+        // Nonsense that got past the API server changes nothing.
+        let nonsense = SelfNodeRemediationConfigSpec { api_check_interval: GoDuration::from_secs(0), ..spec };
+        let why = options.following(&nonsense, 5).unwrap_err();
+        assert!(why.contains("apiCheckInterval is 0s"), "{why}");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use palisade_core::fencing::juror::PeerAnswer;
 use palisade_core::fencing::record::BootId;
 use palisade_rpc::{AgentClient, Ask, AskAnswer};
 
-/// The other agents. Whatever goes wrong is `Unknown`, which counts for nothing.
+/// The other agents. Whatever goes wrong is `Unknown`, which counts for nothing; only what a peer itself says, proved by
+/// its certificate, is `Undecided`.
 pub trait Peers: Send + Sync + 'static {
     /// Asks one peer, within its own time limits.
     fn ask(&self, peer: Peer, ask: Ask) -> BoxFuture<'_, PeerAnswer>;
@@ -47,7 +48,7 @@ fn understood(answer: AskAnswer) -> PeerAnswer {
     match answer {
         AskAnswer::Relayed => PeerAnswer::Relayed,
         AskAnswer::NoApi => PeerAnswer::NoApi,
-        AskAnswer::Unknown { why } => PeerAnswer::Unknown { why },
+        AskAnswer::Unknown { why } => PeerAnswer::Undecided { why },
         AskAnswer::IntentExists { intent_uid, boot_id } => match BootId::new(boot_id) {
             Some(boot_id) => PeerAnswer::IntentExists { uid: intent_uid, boot_id },
             None => PeerAnswer::Unknown { why: "an intent without a boot".into() },

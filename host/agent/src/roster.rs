@@ -56,14 +56,21 @@ fn peer(lease: &StoredLease, trust: &Trust) -> Option<Peer> {
     if record.node != lease.node || record.acknowledged.is_some() || record.address.is_empty() {
         return None;
     }
-    Some(Peer { node: record.node, address: record.address, zone: lease.zone.clone() })
+    Some(Peer {
+        node: record.node,
+        address: record.address,
+        zone: lease.zone.clone(),
+        control_plane: record.terms.claims.may_exempt,
+    })
 }
 
 /// What has to change in a lease before the roster can: the agent, its address, its certificate.
 pub fn fingerprint(lease: &StoredLease) -> String {
     let record = lease.view().ok().and_then(|view| view.record);
-    let described =
-        record.map(|record| format!("{} {} {}", record.address, record.boot_id, record.acknowledged.is_some()));
+    let described = record.map(|record| {
+        let exempt = record.terms.claims.may_exempt;
+        format!("{} {} {} {exempt}", record.address, record.boot_id, record.acknowledged.is_some())
+    });
     let certificate = lease.annotations.get(CERTIFICATE).map_or(0, String::len);
     format!("{} {} {certificate}", lease.node, described.unwrap_or_default())
 }

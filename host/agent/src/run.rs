@@ -17,7 +17,9 @@ use tokio::sync::{oneshot, watch};
 use crate::api::Api;
 use crate::api::kube::KubeApi;
 use crate::clock::{BootClock, Clock};
+use crate::configuration;
 use crate::devices::Machine;
+use crate::diagnose::{Diagnostics, SelfDiagnosis};
 use crate::host_file::{HostDir, HostStore};
 use crate::identity::{Keep, Keyring};
 use crate::juror::{JurorService, Shared};
@@ -31,6 +33,7 @@ pub async fn run(options: Options) -> Result<Outcome> {
     let clock: Arc<dyn Clock> = Arc::new(BootClock);
     let started = clock.now();
     let settings = options.settings();
+    let diagnosis = Arc::new(SelfDiagnosis::new(options.node_ip));
     let boot_id = std::fs::read_to_string(&options.boot_id_file)
         .with_context(|| format!("boot id file {}", options.boot_id_file.display()))?;
     let boot_id =
@@ -38,7 +41,8 @@ pub async fn run(options: Options) -> Result<Outcome> {
     let host = Arc::new(HostDir::open(&options.host_dir)?);
     let host_file = host.load();
     let keyring = Keyring::load(&options.node_name, Arc::clone(&host) as Arc<dyn Keep>)?;
-    let api: Arc<dyn Api> = Arc::new(KubeApi::new(&client(&options).await?, &options.namespace));
+    let client = client(&options).await?;
+    let api: Arc<dyn Api> = Arc::new(KubeApi::new(&client, &options.namespace));
     let listener = listen(&options).await?;
     let shared = Shared::new(Node::juror(started, &settings));
     let me = Me { node: options.node_name.clone(), boot_id: boot_id.clone(), address: options.address() };
@@ -72,6 +76,7 @@ pub async fn run(options: Options) -> Result<Outcome> {
     let (node, handle) = Node::new(Parts {
         me,
         settings,
+        control_plane: options.control_plane,
         zone: options.zone.clone(),
         source: options.source_address,
         roster_interval: options.peer_update_interval,
@@ -79,12 +84,17 @@ pub async fn run(options: Options) -> Result<Outcome> {
         api,
         peers: Arc::new(RpcPeers::default()),
         devices: Arc::new(machine),
+        diagnostics: Arc::clone(&diagnosis) as Arc<dyn Diagnostics>,
         host: host as Arc<dyn HostStore>,
         host_file,
         keyring,
         shared,
         credentials,
     });
+
+    let told = handle.clone();
+    let tell = move |settings| told.configure(settings);
+    let following = tokio::spawn(configuration::follow(client, options.clone(), tell, diagnosis));
 
     // Time for one attempt that fails, one that succeeds, and the disarming; well within a pod's grace period.
     let limit = options.api_server_timeout * 2 + std::time::Duration::from_secs(2);
@@ -102,6 +112,7 @@ pub async fn run(options: Options) -> Result<Outcome> {
     // Nobody waits for callers that keep their connection open.
     drop(end);
     server.abort();
+    following.abort();
     Ok(outcome)
 }
 

@@ -49,6 +49,9 @@ pub struct SelfNodeRemediationConfigSpec {
     /// URL that control-plane nodes try in their self diagnosis; empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint_health_check_url: Option<String>,
+    /// Extension: what a control-plane node does that lost the API. Left out: SelfFence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_plane_policy: Option<ControlPlanePolicy>,
     /// Port of the agents.
     #[serde(default = "default::host_port")]
     #[schemars(range(min = 1))]
@@ -67,6 +70,17 @@ pub struct SelfNodeRemediationConfigSpec {
     pub min_peers_for_remediation: i64,
 }
 
+/// What a control-plane node does that lost the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum ControlPlanePolicy {
+    /// It ends itself like every other node, and its end can be proven by time.
+    #[default]
+    SelfFence,
+    /// It may exempt itself by its own diagnostics or because another control-plane node answers. In return its end is
+    /// never proven by time alone: it needs its acknowledgement, a new boot, or evidence from outside.
+    Diagnose,
+}
+
 impl Default for SelfNodeRemediationConfigSpec {
     fn default() -> Self {
         Self {
@@ -81,6 +95,7 @@ impl Default for SelfNodeRemediationConfigSpec {
             peer_request_timeout: default::peer_request_timeout(),
             is_software_reboot_enabled: default::software_reboot(),
             endpoint_health_check_url: None,
+            control_plane_policy: None,
             host_port: default::host_port(),
             custom_ds_tolerations: Vec::new(),
             custom_ds_node_selector_requirements: Vec::new(),

@@ -107,6 +107,11 @@ const INTENDED: &[(&str, &str, &str)] = &[
     ("NodeHealthCheck", "status.budget+", "extension: how much of the budget is used"),
     ("NodeHealthCheck", "status.attempts+", "extension: attempts are remembered there"),
     ("NodeHealthCheck", "status.wouldDo+", "extension: what dryRun keeps from happening"),
+    (
+        "SelfNodeRemediationConfig",
+        "spec.controlPlanePolicy+",
+        "extension: whether control-plane nodes may exempt themselves (R4)",
+    ),
     ("SelfNodeRemediationConfig", "status.conditions+", "whether it is valid, and how far it is rolled out"),
     ("SelfNodeRemediationConfig", "status.observedGeneration+", "which generation the conditions are about"),
     ("SelfNodeRemediationConfig", "#x-kubernetes-validations", "webhook rule: singleton name on creation"),

@@ -156,7 +156,7 @@ async fn snr_325_a_control_plane_node_that_may_exempt_itself_is_not_declared_dea
     world.remediate("r1", "ResourceDeletion").await;
     world.reaches("r1", Stage::Intended).await;
     stays("nothing is released", LONG_AFTER_D, || async { world.has_pod("web").await }).await;
-    waits_for(&world, &["exempt itself"]).await;
+    waits_for(&world, &["exempt itself", "what would unblock it"]).await;
 }
 
 /// **#332.** There: the published watchdog timeout is always 0, so the wait is too short by the whole watchdog.

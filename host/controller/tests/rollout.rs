@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::{NAMESPACE, VICTIM, World, eventually, stays};
 use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
@@ -71,9 +72,9 @@ async fn c021_c026_an_empty_cluster_gets_configuration_template_agents_and_their
     assert!(account.get_opt("palisade-agent").await.unwrap().is_some());
     let roles: Api<Role> = Api::namespaced(world.client.clone(), NAMESPACE);
     let granted = roles.get("palisade-agent").await.unwrap().rules.unwrap();
-    // Nothing beyond leases and the trust; above all no secrets, no pods, no nodes.
+    // Nothing beyond leases, the trust and the configuration; above all no secrets, no pods, no nodes.
     let resources: Vec<String> = granted.iter().flat_map(|rule| rule.resources.clone().unwrap()).collect();
-    assert_eq!(resources, ["leases", "configmaps"]);
+    assert_eq!(resources, ["leases", "configmaps", "selfnoderemediationconfigs"]);
     let bindings: Api<RoleBinding> = Api::namespaced(world.client.clone(), NAMESPACE);
     assert_eq!(bindings.get("palisade-agent").await.unwrap().subjects.unwrap()[0].name, "palisade-agent");
 }
@@ -208,6 +209,27 @@ async fn c080_nodes_carry_what_older_tools_look_for() {
             && is("self-node-remediation.medik8s.io/watchdog-timeout", "1")
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn control_plane_nodes_are_told_their_role_where_they_are_to_diagnose_themselves() {
+    let world = World::rolling_out().await;
+    agents(&world).await;
+    world.label("n2", "node-role.kubernetes.io/control-plane", "").await;
+    let told = |lease: &Lease| lease.annotations().get("palisade.dev/control-plane").cloned();
+    // Without the policy nobody is told anything.
+    stays("nobody is told", Duration::from_secs(1), || async {
+        told(&world.leases().get("n2").await.unwrap()).is_none()
+    })
+    .await;
+    configure(&world, json!({ "controlPlanePolicy": "Diagnose" })).await;
+    generation_becomes(&world, 2).await;
+    assert_eq!(variable(&agents(&world).await, "CONTROL_PLANE_POLICY").as_deref(), Some("Diagnose"));
+    eventually("the control-plane node is told", || async {
+        told(&world.leases().get("n2").await.unwrap()).as_deref() == Some("true")
+    })
+    .await;
+    assert_eq!(told(&world.leases().get("n3").await.unwrap()), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

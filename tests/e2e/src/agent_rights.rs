@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, ServiceAccount};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt};
+use palisade_api::SelfNodeRemediationConfig;
 use serde_json::{Value, json};
 
 use crate::suite::Suite;
@@ -87,6 +88,7 @@ async fn rules(suite: &Suite) -> Result<(), String> {
     let newer = record(OTHER, 7, "b1");
     for (what, node, patch, why) in [
         ("an intent in its own lease", MINE, annotations(&[(intent, "x")]), "by the controller alone"),
+        ("a role for itself", MINE, annotations(&[("palisade.dev/control-plane", "true")]), "by the controller alone"),
         ("its own record under another name", MINE, annotations(&[("palisade.dev/agent", &newer)]), "names the node"),
         ("to clear another's intent", OTHER, json!({"metadata": {"annotations": {intent: null}}}), "controller alone"),
         (
@@ -130,10 +132,22 @@ async fn rules(suite: &Suite) -> Result<(), String> {
     )?;
     refused("other maps", Api::<ConfigMap>::namespaced(agent.clone(), NAMESPACE).get("other").await, "configmaps")?;
     refused("nodes", Api::<Node>::all(agent.clone()).get(MINE).await, "nodes")?;
+    follows_the_configuration_and_no_other(&agent).await?;
     // A token that names no node writes nothing at all.
     let patch = annotations(&[("palisade.dev/agent", &record(MINE, 3, "b1"))]);
     let written = as_unbound.patch(MINE, &PatchParams::default(), &Patch::Merge(&patch)).await;
     refused("an unbound token", written, "names no node")
+}
+
+/// The one configuration, by lists and watches that name it.
+async fn follows_the_configuration_and_no_other(agent: &Client) -> Result<(), String> {
+    let configs = Api::<SelfNodeRemediationConfig>::namespaced(agent.clone(), NAMESPACE);
+    let only = "metadata.name=self-node-remediation-config";
+    configs.list(&ListParams::default().fields(only)).await.map_err(text)?;
+    configs.watch(&WatchParams::default().fields(only).timeout(1), "0").await.map(drop).map_err(text)?;
+    let kind = "selfnoderemediationconfigs";
+    refused("all configurations", configs.list(&ListParams::default()).await, kind)?;
+    refused("another configuration", configs.get("another").await, kind)
 }
 
 /// With a token that names no node a write is refused as soon as the policy counts.

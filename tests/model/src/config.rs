@@ -170,6 +170,10 @@ pub struct Config {
     pub stale_ask: bool,
     /// Pods are part of it.
     pub pods: bool,
+    /// Node 0 is a control-plane node, configured to diagnose itself (R4) while its `check` is one of these.
+    pub diagnose: &'static [u64],
+    /// So many of the jurors, from the first on, are control-plane nodes too.
+    pub fellows: usize,
     /// The faults.
     pub budget: Budget,
 }
@@ -200,6 +204,8 @@ impl Config {
                 sysrq: Duration::from_millis(200),
                 reboot: Duration::from_millis(300),
             },
+            diagnose: self.diagnose.contains(&check),
+            spread: false,
         }
     }
 
@@ -245,6 +251,8 @@ const BASE: Config = Config {
     deaf: &[],
     stale_ask: false,
     pods: false,
+    diagnose: &[],
+    fellows: 0,
     budget: Budget {
         hold: 0,
         late: 0,
@@ -279,6 +287,7 @@ pub fn all(deep: bool) -> Vec<Config> {
     let other_time = Config { check: 5_000, other_checks: &[1_000, 5_000], ..subject.clone() };
     let stale = Config { stale_ask: true, other_checks: &[1_000, 5_000], ..subject.clone() };
     let leaders = Config { controllers: 2, ..subject.clone() };
+    let control_plane = Config { diagnose: &[1_000], fellows: 1, other_checks: &[1_000, 1_001], ..one.clone() };
     let remediations = Config { one_owner: false, ..leaders.clone() };
     let configs = vec![
         named(
@@ -425,6 +434,36 @@ pub fn all(deep: bool) -> Vec<Config> {
             "three jurors; the node loses the API and finds it again, a message is held back",
             Config { jurors: 3, cuts: Cuts::Subject, ..BASE },
             Budget { begin: 1, cut: 1, hold: 1, ..none },
+        ),
+        named(
+            "control-plane",
+            "two control-plane nodes that may exempt themselves by R4 lose and find the API; the node is restarted",
+            control_plane.clone(),
+            Budget { begin: 1, cut: 2, agent_crash: 1, ..none },
+        ),
+        named(
+            "control-plane-policy",
+            "R4 is switched off and on again while the control-plane nodes lose the API",
+            control_plane.clone(),
+            Budget { begin: 1, cut: 2, retime: 2, ..none },
+        ),
+        named(
+            "control-plane-workers",
+            "a control-plane node and two workers lose the API; its diagnostics pass",
+            Config { fellows: 0, jurors: 2, ..control_plane.clone() },
+            Budget { begin: 1, api: 2, ..none },
+        ),
+        named(
+            "control-plane-calm",
+            "control-plane nodes, and nothing fails but the API as a whole",
+            Config { calm: true, jurors: 2, ..control_plane.clone() },
+            Budget { api: 2, jump: 1, ..none },
+        ),
+        named(
+            "control-plane-late",
+            "as control-plane-policy; answers come late",
+            wide(control_plane),
+            Budget { begin: 1, cut: 1, retime: 1, late: 1, ..none },
         ),
         named(
             "far-apart",

@@ -237,6 +237,9 @@ impl Env {
         {
             watchdog.timeout_millis /= 2;
         }
+        if self.is(Mutant::TimeInSpiteOfExemption) {
+            record.terms.claims.may_exempt = false;
+        }
         if self.is(Mutant::TodaysTimeToLive) {
             record.terms.time_to_live_millis = millis(crate::config::tuning(world.nodes[0].check).time_to_live());
         }

@@ -32,6 +32,8 @@ pub enum Mutant {
     TrustTheGuest,
     TimeAlone,
     OtherUidIsOther,
+    JudgeTheLivePolicy,
+    TimeInSpiteOfExemption,
 }
 
 /// What is known about a mutant.
@@ -114,6 +116,20 @@ pub const ALL: &[Row] = &[
         "judge-the-live-roster",
         "min-peers",
         "minPeers is judged on what is published",
+    ),
+    row(
+        Mutant::JudgeTheLivePolicy,
+        "15 (R4)",
+        "judge-the-live-policy",
+        "control-plane",
+        "R4 is judged on what is published",
+    ),
+    row(
+        Mutant::TimeInSpiteOfExemption,
+        "R4",
+        "time-in-spite-of-exemption",
+        "control-plane",
+        "P3 is not available for a boot that may exempt itself",
     ),
     row(
         Mutant::ReleaseWithoutVersion,

@@ -14,11 +14,16 @@ use crate::mutants::Mutant;
 use crate::world::{Device, Foul, Message, Process, World};
 
 /// The other agents as a roster of so many shows them.
-fn peers(me: usize, count: usize) -> Vec<Peer> {
+fn peers(me: usize, count: usize, fellows: usize) -> Vec<Peer> {
     let nodes = if count > ONLY { count - ONLY..=count - ONLY } else { 0..=count };
     nodes
         .filter(|node| *node != me)
-        .map(|node| Peer { node: name(node), address: String::new(), zone: String::new() })
+        .map(|node| Peer {
+            node: name(node),
+            address: String::new(),
+            zone: String::new(),
+            control_plane: node <= fellows && fellows > 0,
+        })
         .collect()
 }
 
@@ -49,7 +54,7 @@ impl Env {
         if index != 0 || self.config.fleet {
             node.juror = Some(Juror::new(now, timing));
         }
-        let roster = peers(index, node.roster);
+        let roster = peers(index, node.roster, self.config.fellows);
         self.agent(world, index, Event::RosterChanged(roster));
     }
 
@@ -117,6 +122,8 @@ impl Env {
                     world.send(Message::Ask { node: index, process, request, to, record, bounds });
                 }
             }
+            // The worst case: the node always feels well.
+            Effect::Diagnose { request, .. } => queue.push_back(Event::Diagnosed { request, result: Ok(()) }),
             Effect::OpenWatchdog => {
                 let node = world.node(index);
                 node.device = Some(Device { fed: Mono(now) });
@@ -268,6 +275,9 @@ impl Env {
             record.terms.claims.self_fences = true;
             record.terms.watchdog = self.config.watchdog.map(|_| self.device());
         }
+        if self.is(Mutant::JudgeTheLivePolicy) {
+            record.terms.claims.may_exempt = false;
+        }
         if self.is(Mutant::ShrinkLate) {
             let check = world.nodes[index(&record.node)].check;
             record.terms.time_to_live_millis = millis(crate::config::tuning(check).time_to_live());
@@ -305,7 +315,7 @@ impl Env {
 impl Env {
     /// The roster of a node changed.
     pub fn roster(&self, world: &mut World, index: usize) {
-        let roster = peers(index, world.nodes[index].roster);
+        let roster = peers(index, world.nodes[index].roster, self.config.fellows);
         self.agent(world, index, Event::RosterChanged(roster));
     }
 }

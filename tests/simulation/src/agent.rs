@@ -12,6 +12,7 @@ use palisade_agent::api::kube::KubeApi;
 use palisade_agent::api::{Api, LeaseChange, StoredLease, WriteFailure};
 use palisade_agent::clock::Clock;
 use palisade_agent::devices::{Devices, Fed, Feeder, FeederReport, Leash, NotDisarmed, Report, Watchdog};
+use palisade_agent::diagnose::SelfDiagnosis;
 use palisade_agent::host_file::HostStore;
 use palisade_agent::identity::{Keep, Keyring};
 use palisade_agent::juror::{JurorService, Shared};
@@ -306,6 +307,8 @@ impl Agent {
             software_reboot: spec.software_reboot,
             watchdog: spec.watchdog.is_some(),
             steps: ResetSteps::default(),
+            diagnose: false,
+            spread: true,
         };
         let clock: Arc<dyn Clock> =
             Arc::new(NodeClock { start: boot.since, machine: machine.clone(), frozen_at: AtomicU64::new(0) });
@@ -362,6 +365,7 @@ impl Agent {
         let (node, handle) = Node::new(Parts {
             me: Me { node: spec.name.clone(), boot_id, address },
             settings,
+            control_plane: false,
             zone: Some(spec.zone.clone()),
             source: None,
             roster_interval: ROSTER,
@@ -369,6 +373,7 @@ impl Agent {
             api,
             peers: Arc::new(peers) as Arc<dyn Peers>,
             devices: Arc::new(devices) as Arc<dyn Devices>,
+            diagnostics: Arc::new(SelfDiagnosis::new(None)),
             host: Arc::new(host) as Arc<dyn HostStore>,
             host_file,
             keyring,

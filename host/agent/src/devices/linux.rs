@@ -194,6 +194,43 @@ mod tests {
         assert!(refused.contains("/dev/no-such-watchdog"), "{refused}");
     }
 
+    /// A plain file in the place of an open device: it shows what is written.
+    fn written(no_way_out: bool) -> (LinuxWatchdog, tempfile::NamedTempFile) {
+        let paper = tempfile::NamedTempFile::new().unwrap();
+        let description = record::Watchdog { identity: "paper".into(), timeout_millis: 30_000, resets: true };
+        let driver = Driver { no_way_out, ..Driver::default() };
+        (LinuxWatchdog { file: paper.reopen().unwrap(), driver, description }, paper)
+    }
+
+    #[test]
+    fn c082_food_is_never_the_byte_that_disarms() {
+        let (mut watchdog, paper) = written(false);
+        for _ in 0..3 {
+            watchdog.ping().unwrap();
+        }
+        let food = std::fs::read(paper.path()).unwrap();
+        assert_eq!(food.len(), 3, "one byte each");
+        assert!(!food.contains(&b'V'), "{food:?}");
+        // An end without a graceful stop writes nothing more: the kernel's timer goes on.
+        drop(watchdog);
+        assert_eq!(std::fs::read(paper.path()).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn magic_close_is_written_once_and_not_where_nowayout_would_ignore_it() {
+        let (watchdog, paper) = written(false);
+        Box::new(watchdog).disarm().unwrap();
+        assert_eq!(std::fs::read(paper.path()).unwrap(), b"V");
+
+        let (watchdog, paper) = written(true);
+        let refused = Box::new(watchdog).disarm().unwrap_err();
+        assert!(refused.why.contains("nowayout"), "{}", refused.why);
+        // It is still armed, comes back, and can be fed on.
+        let mut device = refused.device;
+        device.ping().unwrap();
+        assert!(!std::fs::read(paper.path()).unwrap().contains(&b'V'));
+    }
+
     #[test]
     fn identities_end_at_the_first_zero() {
         assert_eq!(text(b"i6300ESB timer\0\0\0"), "i6300ESB timer");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_core::fencing::agent::{HostFile, WriteId};
+use palisade_core::fencing::timing::Tuning;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -41,6 +42,11 @@ impl Writer {
     }
 }
 
+/// So long without a version of the own lease, and the connection counts as dead.
+fn silence(tuning: &Tuning) -> Duration {
+    (tuning.api_check_interval + tuning.api_server_timeout) * 2
+}
+
 /// Spreads what all agents would do at the same instant, above all when an API server comes back: between one half and
 /// three halves of the pause, by node and attempt. Not random, so that a simulation repeats it.
 fn spread(node: &str, attempt: u32, pause: Duration) -> Duration {
@@ -65,10 +71,12 @@ impl Node {
     fn spawn_look_after_promises(&mut self) {
         let (api, clock) = (Arc::clone(&self.parts.api), Arc::clone(&self.parts.clock));
         let shared = Arc::clone(&self.parts.shared);
-        let tuning = self.timing.tuning;
+        let current = self.tuning.subscribe();
         self.tasks.spawn(async move {
             loop {
-                tokio::time::sleep(tuning.api_check_interval).await;
+                let pause = current.borrow().api_check_interval;
+                tokio::time::sleep(pause).await;
+                let tuning = *current.borrow();
                 look_after_promises(&shared, api.as_ref(), clock.as_ref(), tuning.api_server_timeout).await;
             }
         });
@@ -94,16 +102,18 @@ impl Node {
     fn spawn_watch(&mut self) {
         let (api, inputs) = (Arc::clone(&self.parts.api), self.sender.clone());
         let node = self.parts.me.node.clone();
-        let tuning = self.timing.tuning;
-        let silence = (tuning.api_check_interval + tuning.api_server_timeout) * 2;
+        let current = self.tuning.subscribe();
         self.tasks.spawn(async move {
             let (mut attempt, mut pause) = (0_u32, WATCH_AGAIN);
             loop {
                 let begun = tokio::time::Instant::now();
                 let (seen, mut versions) = mpsc::channel(8);
+                let mut tuning = current.clone();
+                tuning.mark_unchanged();
                 let watching = api.watch(&node, seen);
                 tokio::pin!(watching);
                 loop {
+                    let patience = silence(&current.borrow());
                     tokio::select! {
                         // What was seen counts before that nothing more comes; and a fixed order can be repeated.
                         biased;
@@ -118,7 +128,9 @@ impl Node {
                             }
                             break;
                         }
-                        () = tokio::time::sleep(silence) => break,
+                        () = tokio::time::sleep(patience) => break,
+                        // Other intervals: the silence is measured anew.
+                        Ok(()) = tuning.changed() => {}
                     }
                 }
                 attempt = attempt.wrapping_add(1);
@@ -135,7 +147,7 @@ impl Node {
     fn spawn_look_around(&mut self) {
         let (api, inputs) = (Arc::clone(&self.parts.api), self.sender.clone());
         let (hurry, longest) = (Arc::clone(&self.look_around), self.parts.roster_interval);
-        let limit = self.timing.tuning.api_server_timeout;
+        let current = self.tuning.subscribe();
         let node = self.parts.me.node.clone();
         self.tasks.spawn(async move {
             let mut looks = 0_u32;
@@ -143,6 +155,7 @@ impl Node {
             let mut known = Vec::new();
             let mut trusting = false;
             loop {
+                let limit = current.borrow().api_server_timeout;
                 if let Ok(Ok(Some(bundle))) = tokio::time::timeout(limit, api.trust()).await {
                     trusting = true;
                     let _ = inputs.send(Input::Trust(bundle));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use palisade_core::fencing::agent::{Base, Effect, Event, Level, Peer, RequestId, WriteResult};
 use palisade_core::fencing::juror::{AskerBounds, PeerAnswer};
@@ -27,6 +28,7 @@ impl Node {
                 Effect::ReadLease { request } => self.read(request),
                 Effect::WriteLease { request, record, base } => self.write(request, &record, base),
                 Effect::AskPeers { request, record, peers, bounds } => self.ask(request, &record, peers, bounds),
+                Effect::Diagnose { request, limit } => self.diagnose(request, limit),
                 Effect::OpenWatchdog => self.open_watchdog(),
                 Effect::Disarm => self.disarm(),
                 Effect::Reset(steps) => {
@@ -45,7 +47,7 @@ impl Node {
 
     fn read(&mut self, request: RequestId) {
         let (api, inputs) = (Arc::clone(&self.parts.api), self.sender.clone());
-        let (node, limit) = (self.parts.me.node.clone(), self.timing.tuning.api_server_timeout);
+        let (node, limit) = (self.parts.me.node.clone(), self.configured.tuning.api_server_timeout);
         self.tasks.spawn(async move {
             let result = match tokio::time::timeout(limit, api.read(&node)).await {
                 Ok(result) => result,
@@ -58,7 +60,7 @@ impl Node {
     fn write(&mut self, request: RequestId, record: &AgentRecord, base: Base) {
         let change = self.change(record);
         let (api, inputs) = (Arc::clone(&self.parts.api), self.sender.clone());
-        let (node, limit) = (self.parts.me.node.clone(), self.timing.tuning.api_server_timeout);
+        let (node, limit) = (self.parts.me.node.clone(), self.configured.tuning.api_server_timeout);
         self.tasks.spawn(async move {
             let writing = async {
                 match api.write(&node, &base, change).await {
@@ -112,6 +114,14 @@ impl Node {
                 let _ = inputs.send(Input::event(Event::PeerAnswer { request, node, answer }));
             });
         }
+    }
+
+    fn diagnose(&mut self, request: RequestId, limit: Duration) {
+        let (diagnostics, inputs) = (Arc::clone(&self.parts.diagnostics), self.sender.clone());
+        self.tasks.spawn(async move {
+            let result = diagnostics.check(limit).await;
+            let _ = inputs.send(Input::event(Event::Diagnosed { request, result }));
+        });
     }
 
     fn open_watchdog(&mut self) {

@@ -7,7 +7,9 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use palisade_agent::api::{Api, LeaseChange, StoredLease, WriteFailure};
 use palisade_core::fencing::agent::Base;
-use palisade_core::fencing::record::{AgentRecord, CERTIFICATE, FenceIntent, INTENT, SIGNING_REQUEST, encode};
+use palisade_core::fencing::record::{
+    AgentRecord, CERTIFICATE, CONTROL_PLANE, FenceIntent, INTENT, SIGNING_REQUEST, encode,
+};
 use palisade_rpc::Authority;
 use palisade_rpc::identity::request_matches_certificate;
 use tokio::sync::mpsc;
@@ -77,6 +79,11 @@ impl Store {
         };
         inner.change(node, [(INTENT.to_owned(), Some(encode(&intent)))].into());
         intent
+    }
+
+    /// The controller tells a node that it belongs to the control plane.
+    pub fn tell_control_plane(&self, node: &str) {
+        self.inner.lock().unwrap().change(node, [(CONTROL_PLANE.to_owned(), Some("true".to_owned()))].into());
     }
 
     /// What the controller does for signing requests.

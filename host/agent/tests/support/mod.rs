@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use palisade_agent::clock::Clock;
+use palisade_agent::diagnose::Diagnostics;
 use palisade_agent::host_file::HostStore;
 use palisade_agent::identity::{Keep, Keyring};
 use palisade_agent::juror::{JurorService, Shared};
@@ -52,6 +53,8 @@ pub fn settings() -> Settings {
         software_reboot: true,
         watchdog: true,
         steps: ResetSteps::default(),
+        diagnose: false,
+        spread: true,
     }
 }
 
@@ -147,8 +150,26 @@ impl Peers for Network {
     }
 }
 
+/// What a node finds out about itself; well unless the test says why not.
+#[derive(Default)]
+pub struct TestDiagnosis(Mutex<Option<String>>);
+
+impl TestDiagnosis {
+    pub fn ill(&self, why: &str) {
+        *self.0.lock().unwrap() = Some(why.into());
+    }
+}
+
+impl Diagnostics for TestDiagnosis {
+    fn check(&self, _limit: Duration) -> BoxFuture<'_, Result<(), String>> {
+        let ill = self.0.lock().unwrap().clone();
+        async move { ill.map_or(Ok(()), Err) }.boxed()
+    }
+}
+
 pub struct TestNode {
     pub machine: Arc<TestMachine>,
+    pub diagnosis: Arc<TestDiagnosis>,
     host: Arc<HostFolder>,
     handle: Handle,
     running: JoinHandle<Outcome>,
@@ -251,9 +272,11 @@ impl Cluster {
             busy: self.busy.clone(),
         };
         let host_file = host.file.lock().unwrap().clone();
+        let diagnosis = Arc::new(TestDiagnosis::default());
         let (node, handle) = Node::new(Parts {
             me,
             settings: self.settings.clone(),
+            control_plane: false,
             zone: None,
             source: None,
             roster_interval: Duration::from_mins(15),
@@ -261,6 +284,7 @@ impl Cluster {
             api,
             peers: Arc::new(network),
             devices: Arc::clone(&machine) as Arc<dyn palisade_agent::devices::Devices>,
+            diagnostics: Arc::clone(&diagnosis) as Arc<dyn Diagnostics>,
             host: Arc::clone(&host) as Arc<dyn HostStore>,
             host_file,
             keyring: Keyring::load(name, Arc::clone(&host) as Arc<dyn Keep>).unwrap(),
@@ -268,7 +292,7 @@ impl Cluster {
             credentials,
         });
         let running = tokio::spawn(node.run());
-        self.nodes.insert(name.into(), TestNode { machine, host, handle, running, _end_server: end_server });
+        self.nodes.insert(name.into(), TestNode { machine, diagnosis, host, handle, running, _end_server: end_server });
     }
 
     /// SIGKILL and a new process; the machine and its folder stay.
@@ -280,6 +304,12 @@ impl Cluster {
         drop(node);
         self.settle().await;
         self.start(name, host, machine).await;
+    }
+
+    /// A new configuration for one node, or for what is started later.
+    pub fn configure(&mut self, name: &str, settings: &Settings) {
+        self.settings = settings.clone();
+        self.nodes[name].handle.configure(settings.clone());
     }
 
     pub fn now(&self) -> Mono {

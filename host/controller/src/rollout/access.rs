@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Resource, ResourceExt};
+use palisade_api::keys::self_node::CONFIG_NAME;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -39,7 +40,8 @@ pub async fn ensure(context: &Context) -> Result<(), Error> {
     keep(context, binding, |live, wanted| live.subjects == wanted.subjects && live.role_ref == wanted.role_ref).await
 }
 
-/// Leases are read by all (juries), written by their own node (admission); the trust is one object.
+/// Leases are read by all (juries), written by their own node (admission); the trust and the configuration are one
+/// object each.
 fn rules() -> Vec<PolicyRule> {
     let rule = |group: &str, resource: &str, names: &[&str], verbs: &[&str]| {
         let list = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -54,6 +56,13 @@ fn rules() -> Vec<PolicyRule> {
     vec![
         rule("coordination.k8s.io", "leases", &[], &["get", "list", "watch", "create", "patch"]),
         rule("", "configmaps", &["palisade-agent-trust"], &["get"]),
+        // Lists and watches that name the object in their field selector are covered by its name.
+        rule(
+            "self-node-remediation.medik8s.io",
+            "selfnoderemediationconfigs",
+            &[CONFIG_NAME],
+            &["get", "list", "watch"],
+        ),
     ]
 }
 

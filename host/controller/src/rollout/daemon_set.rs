@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 use kube::{Resource, ResourceExt};
 use palisade_api::keys::{cluster, palisade, remediation, self_node};
-use palisade_api::self_node_remediation_config::SelfNodeRemediationConfigSpec;
+use palisade_api::self_node_remediation_config::{ControlPlanePolicy, SelfNodeRemediationConfigSpec};
 use palisade_api::{GoDuration, SelfNodeRemediationConfig};
 use palisade_core::fencing::record::LeaseView;
 use palisade_core::fencing::timing::{self, Tuning};
@@ -222,7 +222,14 @@ fn environment(spec: &SelfNodeRemediationConfigSpec) -> Vec<EnvVar> {
         value("IS_SOFTWARE_REBOOT_ENABLED", spec.is_software_reboot_enabled.to_string()),
         value("HOST_PORT", spec.host_port.to_string()),
         value("MIN_PEERS_FOR_REMEDIATION", spec.min_peers_for_remediation.to_string()),
+        // As the replaced product does where there is no device.
+        value("PALISADE_LOAD_SOFTDOG", "true".to_owned()),
+        // The environment is what an agent begins with; a running one follows the object itself.
+        value("PALISADE_FOLLOW_CONFIG", self_node::CONFIG_NAME.to_owned()),
     ];
+    if spec.control_plane_policy == Some(ControlPlanePolicy::Diagnose) {
+        environment.push(value("CONTROL_PLANE_POLICY", "Diagnose".to_owned()));
+    }
     if let Some(url) = spec.endpoint_health_check_url.as_ref().filter(|url| !url.is_empty()) {
         // Kubernetes expands `$(NAME)` in values; doubled it stands for itself.
         environment.push(value("END_POINT_HEALTH_CHECK_URL", url.replace("$(", "$$(")));

@@ -10,6 +10,7 @@ mod check;
 mod daemon_set;
 mod mirror;
 mod report;
+mod roles;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +43,12 @@ pub struct Options {
 /// Keeps the agents as the configuration says, until the future is dropped.
 pub async fn run(context: Arc<Context>, options: Options) {
     let changed = context.configs_changed.clone();
-    tokio::join!(watch(&context, &changed), follow(&context, &options, &changed), mirror::run(&context));
+    tokio::join!(
+        watch(&context, &changed),
+        follow(&context, &options, &changed),
+        mirror::run(&context),
+        roles::run(&context)
+    );
 }
 
 /// Wakes whenever somebody changed or deleted the DaemonSet.

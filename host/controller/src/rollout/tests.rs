@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{EnvVar, NodeSelectorRequirement, Toleration};
-use palisade_api::self_node_remediation_config::SelfNodeRemediationConfigSpec;
+use palisade_api::self_node_remediation_config::{ControlPlanePolicy, SelfNodeRemediationConfigSpec};
 use palisade_api::{GoDuration, SelfNodeRemediationConfig};
 use palisade_core::fencing::record::{AgentRecord, BootId, Claims, RECORD, Terms, Watchdog, encode};
 
@@ -45,6 +45,16 @@ fn lengths_reach_the_agents_as_whole_nanoseconds() {
     assert_eq!(value(&environment, "MIN_PEERS_FOR_REMEDIATION").as_deref(), Some("0"));
     assert_eq!(value(&environment, "WATCHDOG_PATH").as_deref(), Some("/dev/watchdog"));
     assert_eq!(value(&environment, "END_POINT_HEALTH_CHECK_URL"), None);
+}
+
+#[test]
+fn agents_follow_the_configuration_and_diagnose_only_where_that_is_wanted() {
+    let plain = environment(&config(|_| {}));
+    assert_eq!(value(&plain, "PALISADE_FOLLOW_CONFIG").as_deref(), Some("self-node-remediation-config"));
+    assert_eq!(value(&plain, "PALISADE_LOAD_SOFTDOG").as_deref(), Some("true"));
+    assert_eq!(value(&plain, "CONTROL_PLANE_POLICY"), None);
+    let diagnose = environment(&config(|spec| spec.control_plane_policy = Some(ControlPlanePolicy::Diagnose)));
+    assert_eq!(value(&diagnose, "CONTROL_PLANE_POLICY").as_deref(), Some("Diagnose"));
 }
 
 #[test]

@@ -4,19 +4,23 @@
 //! agent of a real node, the simulation and the model checker run this same code.
 //!
 //! - [`life`]: `L`, and the terms in force that bound it.
+//! - `publish`: what the lease is to say, and when that changes.
 //! - `renew`: the direct way (R1), one request at a time, each described in the host file before it is sent.
 //! - `ask`: the way through peers (R2, R3).
+//! - `exempt`: what a control-plane node makes of their answers and of its own diagnostics (R4).
 //! - `guard`: watchdog, first claim, lost time, graceful stop.
 //! - `fence`: the end.
-//!
-//! R4 (control-plane diagnostics) is not done: the claim `mayExempt` is never made.
+//! - `spread`: how agents keep out of step.
 
 mod ask;
+mod exempt;
 mod fence;
 mod guard;
 pub mod jury;
 pub mod life;
+mod publish;
 mod renew;
+pub mod spread;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -32,13 +36,14 @@ pub use types::{
 };
 
 use self::ask::Asking;
+use self::exempt::Diagnosis;
 use self::fence::Fence;
 use self::guard::{Stopping, WatchdogState};
 use self::life::{Life, ResetTimes};
 use self::renew::{Direct, KnownLease};
-use super::record::{AgentRecord, Claims, Terms, Watchdog};
+use super::record::{AgentRecord, Watchdog};
 use crate::hashing;
-use crate::time::{Mono, millis};
+use crate::time::Mono;
 
 /// Requests remembered for late answers.
 const REMEMBERED_REQUESTS: usize = 64;
@@ -103,6 +108,7 @@ struct Request {
     peers: Vec<Peer>,
     answered: BTreeSet<String>,
     no_api: BTreeSet<String>,
+    diagnosis: Diagnosis,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -177,6 +183,7 @@ impl Agent {
             Event::ReadAnswer { request, result } => self.read_answered(now, request, result),
             Event::WriteAnswer { request, result } => self.write_answered(now, request, result),
             Event::PeerAnswer { request, node, answer } => self.peer_answered(now, request, &node, answer),
+            Event::Diagnosed { request, result } => self.diagnosed(now, request, result),
             Event::HostFileWritten { write, stored } => self.file_written(now, write, stored),
             Event::RosterChanged(roster) => self.roster_changed(now, roster),
             Event::SettingsChanged(settings) => self.settings_changed(now, settings),
@@ -250,50 +257,18 @@ impl Agent {
         self.effects.push(Effect::Say(level, text.into()));
     }
 
-    /// The terms this agent wants to publish now.
-    fn desired_terms(&self, now: Mono) -> Terms {
-        let jury = if self.identity { jury::choose(&self.me.node, &self.roster) } else { Vec::new() };
-        // On the way to "disarmed" the device counts no more, for nobody.
-        let watchdog = self.device.clone().filter(|_| self.stopping.is_none());
-        let means = self.settings.software_reboot || watchdog.as_ref().is_some_and(|watchdog| watchdog.resets);
-        let ready = self.contacted && (!self.settings.watchdog || self.watchdog.settled());
-        let enough_peers = u32::try_from(jury.len()).unwrap_or(u32::MAX) >= self.settings.min_peers;
-        // A claim made after `L` would end the node at once, where it only has to be renewed first.
-        let alive = self.life.until().is_some_and(|until| now < until);
-        let self_fences = self.identity && alive && ready && means && enough_peers && self.stopping.is_none();
-        let timeout = watchdog.as_ref().map(|watchdog| Duration::from_millis(watchdog.timeout_millis));
-        Terms {
-            time_to_live_millis: millis(self.settings.tuning.time_to_live()),
-            watchdog,
-            reset_steps_millis: self.reset_steps_millis(self.settings.steps.within(timeout)),
-            jury,
-            min_peers: self.settings.min_peers,
-            claims: Claims { self_fences, may_exempt: false },
-        }
-    }
-
-    /// The next record, entered into the life as "may be in force".
-    fn next_record(&mut self, now: Mono) -> AgentRecord {
-        self.sequence.0 += 1;
-        self.sequence_known = true;
-        let terms = self.desired_terms(now);
-        self.life.sending(now, self.sequence.0, &terms);
-        AgentRecord {
-            node: self.me.node.clone(),
-            boot_id: self.me.boot_id.clone(),
-            sequence: self.sequence.0,
-            address: self.me.address.clone(),
-            terms,
-            generation: self.settings.generation,
-            acknowledged: None,
-            disarmed: self.stopping.is_some(),
-        }
-    }
-
     fn remember(&mut self, kind: Kind, record: Option<AgentRecord>, peers: Vec<Peer>) -> RequestId {
         let id = self.next_request;
         self.next_request.0 += 1;
-        let request = Request { kind, sent: None, record, peers, answered: BTreeSet::new(), no_api: BTreeSet::new() };
+        let request = Request {
+            kind,
+            sent: None,
+            record,
+            peers,
+            answered: BTreeSet::new(),
+            no_api: BTreeSet::new(),
+            diagnosis: Diagnosis::NotWanted,
+        };
         self.requests.insert(id, request);
         while self.requests.len() > REMEMBERED_REQUESTS {
             self.requests.pop_first();
@@ -306,7 +281,9 @@ impl Agent {
         self.next_write.0 += 1;
         self.file_writes.insert(write, then);
         let jurors = self.life.jurors();
-        let peers = self.addresses.values().filter(|peer| jurors.contains(&peer.node)).cloned().collect();
+        let fellows = self.fellows();
+        let kept = |peer: &&Peer| jurors.contains(&peer.node) || fellows.iter().any(|fellow| fellow.node == peer.node);
+        let peers = self.addresses.values().filter(kept).cloned().collect();
         let file = HostFile {
             boot_id: self.me.boot_id.clone(),
             sequence: self.sequence.0,
@@ -345,6 +322,8 @@ impl Agent {
     fn send(&mut self, now: Mono, id: RequestId) {
         let bounds = self.life.bounds();
         let base = self.lease.base();
+        let may_exempt = self.life.may_exempt();
+        let limit = self.settings.tuning.effective_peer_request_timeout();
         let goes_back = |record: &AgentRecord| self.lease.holds_newer_than(record.sequence);
         let Some(request) = self.requests.get_mut(&id) else { return };
         let Some(record) = request.record.clone() else { return };
@@ -358,6 +337,10 @@ impl Agent {
             Kind::Ask if self.asking.inflight == Some(id) => {
                 request.sent = Some(now);
                 let peers = request.peers.clone();
+                if may_exempt {
+                    request.diagnosis = Diagnosis::UnderWay;
+                    self.effects.push(Effect::Diagnose { request: id, limit });
+                }
                 self.effects.push(Effect::AskPeers { request: id, record, peers, bounds });
             }
             Kind::Read | Kind::Write | Kind::Ask => {}
@@ -374,28 +357,6 @@ impl Agent {
         if self.asking.inflight == Some(id) {
             self.asking.inflight = None;
             self.asking.due = again;
-        }
-    }
-
-    fn roster_changed(&mut self, now: Mono, roster: Vec<Peer>) {
-        for peer in &roster {
-            self.addresses.insert(peer.node.clone(), peer.clone());
-        }
-        self.roster = roster;
-        self.publish_if_changed(now);
-    }
-
-    fn settings_changed(&mut self, now: Mono, settings: Settings) {
-        self.settings = settings;
-        self.update_reset_times();
-        self.publish_if_changed(now);
-    }
-
-    /// Terms differ from the published ones: renew at once instead of at the next interval.
-    fn publish_if_changed(&mut self, now: Mono) {
-        let desired = self.desired_terms(now);
-        if self.life.confirmed().is_some_and(|confirmed| confirmed.terms != desired) {
-            self.direct.hurry(now);
         }
     }
 }

@@ -29,7 +29,13 @@ pub enum PeerAnswer {
     },
     /// The juror's own last confirmed renewal is older than its limit.
     NoApi,
-    /// Counts for nothing.
+    /// The peer answered, proved by its certificate, and cannot tell. No majority counts it; for rule R4 it shows that
+    /// the peer is there.
+    Undecided {
+        /// For people.
+        why: String,
+    },
+    /// No answer, or none that can be trusted. Counts for nothing.
     Unknown {
         /// For people.
         why: String,
@@ -220,8 +226,8 @@ impl Juror {
         match attempt {
             Attempt::Stored => PeerAnswer::Relayed,
             Attempt::IntentExists { uid } => PeerAnswer::IntentExists { uid, boot_id },
-            Attempt::Refused(why) => PeerAnswer::Unknown { why },
-            Attempt::Failed(why) if acknowledges => PeerAnswer::Unknown { why },
+            Attempt::Refused(why) => PeerAnswer::Undecided { why },
+            Attempt::Failed(why) if acknowledges => PeerAnswer::Undecided { why },
             Attempt::Failed(why) => self.no_api(now, record, &why, asker),
         }
     }
@@ -230,13 +236,13 @@ impl Juror {
         let age = now.since(self.started);
         if age < timing::life_bound(asker.largest_time_to_live, asker.largest_reset_bound) {
             let why = format!("this juror's process is too young to say more ({why})");
-            return PeerAnswer::Unknown { why };
+            return PeerAnswer::Undecided { why };
         }
         let silence = self.renewed.map_or(age, |renewed| now.since(renewed));
         let limit = self.timing.limit(asker);
         if silence <= limit {
             let why = format!("relay failed ({why}), but this juror renewed its own lease {silence:?} ago");
-            return PeerAnswer::Unknown { why };
+            return PeerAnswer::Undecided { why };
         }
         self.no_api.retain(|_, said| now.since(*said) < FORGET_NO_API);
         self.no_api.insert((record.node.clone(), record.boot_id.clone()), now);

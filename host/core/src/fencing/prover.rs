@@ -4,6 +4,7 @@
 //! a watch only says *when* a version was first seen and *that* it is time to read again.
 
 mod conclude;
+mod contradict;
 mod event;
 mod intend;
 mod life;

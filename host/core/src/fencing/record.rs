@@ -24,6 +24,10 @@ pub const SIGNING_REQUEST: &str = "palisade.dev/agent-signing-request";
 /// Annotation with the controller's [`FenceIntent`].
 pub const INTENT: &str = "palisade.dev/fence-intent";
 
+/// Annotation that the controller sets to `true` on the agent leases of control-plane nodes, as their Node objects are
+/// labelled. It only tells the agent its role: what counts is what the agent then publishes in its record.
+pub const CONTROL_PLANE: &str = "palisade.dev/control-plane";
+
 /// A kernel boot id (`/proc/sys/kernel/random/boot_id` = `Node.status.nodeInfo.bootID`), never empty.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

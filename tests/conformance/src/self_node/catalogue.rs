@@ -55,6 +55,10 @@ pub const ELSEWHERE: &[(&str, &str, &str, &str)] = &[
         "ends within the published T; there is no round of grace after a peer's answer here"),
     ("C102", "host/agent/tests/famous.rs", "snr_312_a_node_without_peers_survives_an_api_outage",
         "minimum 1; minimum 0 is snr_312_a_node_without_peers_that_was_told_so_ends_in_isolation beside it"),
+    ("C106", "host/agent/tests/control_plane.rs", "c106_workers_silent_and_a_control_plane_peer_without_api_answers_it_stays",
+        "real agents under controlPlanePolicy Diagnose (without it such a node ends like every other, snr_339 in famous.rs); no peer, a healthy one and an intent are the other three tests named c106 there"),
+    ("C107", "host/agent/tests/control_plane.rs", "c107_most_workers_without_api_and_the_kubelet_alive_it_stays",
+        "dead kubelet and lost endpoint are the other two tests named c107 there, with diagnostics that the test decides; the real ones are c107 in host/agent/src/diagnose/tests.rs"),
 ];
 
 /// Neither a case here nor a named test elsewhere, each with the reason.
@@ -74,8 +78,6 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("C103", "replaced: one parallel round instead of batches"),
     ("C104", "replaced: the wire format of the old agents is not spoken; ours is tested in host/rpc and host/agent"),
     ("C105", "replaced, as C104: host/rpc tests refuse plain text, other authorities and other names"),
-    ("C106", "not built yet (R4): the diagnostics of a control-plane node. Without them such a node is judged like every other (snr_339 in host/agent/tests/famous.rs), and mayExempt is never claimed"),
-    ("C107", "not built yet (R4)"),
 ];
 
 /// Listed ids without a case of this suite, each with what is to be said about it.

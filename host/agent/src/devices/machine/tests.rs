@@ -68,3 +68,20 @@ fn a_device_that_refuses_to_be_disarmed_is_fed_on() {
     assert_eq!(replied.blocking_recv().unwrap(), Ok(()));
     thread.join().unwrap();
 }
+
+#[test]
+fn c082_an_open_device_is_fed_at_once_and_then_every_third_of_its_timeout() {
+    // Given a device that remembers when it was fed,
+    let (pings, pinged) = mpsc::channel();
+    let leash = Arc::new(Leash::default());
+    leash.permit(Some(Mono(1_000_000)));
+    let feeder = Feeder::new(Box::new(Stubborn { refuses: false, pings }), Arc::new(StillClock), leash);
+    assert_eq!(feeder.period(), Duration::from_millis(10), "a third of 30 ms");
+    // when its feeder has no time for even one pause,
+    let (orders, received) = mpsc::channel();
+    drop(orders);
+    let report: Report = Arc::new(|report| panic!("{report:?}"));
+    feed(feeder, &received, &report);
+    // then it was fed once all the same.
+    assert_eq!(pinged.try_iter().count(), 1);
+}

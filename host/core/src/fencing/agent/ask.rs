@@ -33,7 +33,9 @@ impl Agent {
 
     /// Pause between rounds that won nothing.
     fn pause(&self) -> Duration {
-        (self.settings.tuning.api_check_interval / 5).clamp(Duration::from_millis(100), Duration::from_secs(3))
+        self.spread(
+            (self.settings.tuning.api_check_interval / 5).clamp(Duration::from_millis(100), Duration::from_secs(3)),
+        )
     }
 
     /// The last moment at which a round can still be answered before `L`.
@@ -78,13 +80,15 @@ impl Agent {
         self.store(Then::Send(id));
     }
 
-    /// Every juror that may be in force, where it was reached last; without a jury anybody who could relay.
+    /// Every juror that may be in force, where it was reached last; without a jury anybody who could relay. By R4 other
+    /// control-plane nodes, too.
     fn whom_to_ask(&self) -> Vec<Peer> {
         let jurors = self.life.jurors();
         if jurors.is_empty() {
             return self.roster.iter().filter(|peer| peer.node != self.me.node).take(JURY_LIMIT).cloned().collect();
         }
-        jurors.iter().filter_map(|juror| self.addresses.get(juror)).cloned().collect()
+        let fellows = self.fellows().into_iter().filter(|fellow| !jurors.contains(&fellow.node));
+        jurors.iter().filter_map(|juror| self.addresses.get(juror)).cloned().chain(fellows).collect()
     }
 
     fn round_over(&mut self, now: Mono) {
@@ -106,7 +110,6 @@ impl Agent {
         }
         let Some(request) = self.requests.get_mut(&id) else { return };
         request.answered.insert(node.to_owned());
-        let all_answered = request.answered.len() == request.peers.len();
         let (Some(record), Some(sent)) = (request.record.clone(), request.sent) else { return };
         if record.acknowledged.is_some() {
             if answer == PeerAnswer::Relayed {
@@ -126,18 +129,21 @@ impl Agent {
             }
             PeerAnswer::NoApi => {
                 request.no_api.insert(node.to_owned());
-                let said = request.no_api.clone();
-                if self.life.outage_confirmed_by(&said) {
-                    let count = said.len();
-                    self.say(Level::Warn, format!("{count} jurors cannot write to the API either: outage, no reboot"));
-                    self.life.extend(sent);
-                    self.contact(now);
-                }
+                self.judge_outage(now, id);
+                self.fellow_answered(now, &peer, sent);
             }
-            PeerAnswer::Unknown { why } => self.say(Level::Info, format!("{node} cannot tell: {why}")),
+            PeerAnswer::Undecided { why } => {
+                self.say(Level::Info, format!("{node} cannot tell: {why}"));
+                self.fellow_answered(now, &peer, sent);
+            }
+            PeerAnswer::Unknown { why } => self.say(Level::Info, format!("no answer from {node}: {why}")),
             PeerAnswer::IntentExists { .. } => {}
         }
-        if all_answered {
+        self.over_if_answered(now, id);
+    }
+
+    pub(super) fn over_if_answered(&mut self, now: Mono, id: RequestId) {
+        if self.requests.get(&id).is_some_and(super::Request::is_answered) {
             // Nobody else can answer it.
             self.requests.remove(&id);
             if self.asking.inflight == Some(id) {

@@ -126,12 +126,12 @@ impl Agent {
     /// Whether anything here can end this boot. If not, an acknowledgement would be a lie. What was published does not
     /// count: only a device that is armed now.
     fn can_end_this_boot(&self) -> bool {
-        self.settings.software_reboot || self.device.as_ref().is_some_and(|device| device.resets)
+        self.resets_by_software() || self.device.as_ref().is_some_and(|device| device.resets)
     }
 
-    /// What is published of the software steps. Where they are disabled they end nothing.
-    pub(super) fn reset_steps_millis(&self, steps: super::ResetSteps) -> u64 {
-        millis(if self.settings.software_reboot { steps.total() } else { NEVER_RESETS })
+    /// It is allowed, or it was, and a claim that rests on it is still in force: others count on it.
+    fn resets_by_software(&self) -> bool {
+        self.settings.software_reboot || self.life.claims_by_software()
     }
 
     fn steps(&self) -> super::ResetSteps {
@@ -194,7 +194,7 @@ impl Agent {
         let published = self.life.confirmed().map(|published| published.terms.clone());
         let mut terms = published.unwrap_or_else(|| self.desired_terms(now));
         terms.watchdog.clone_from(&self.device);
-        terms.reset_steps_millis = self.reset_steps_millis(self.steps());
+        terms.reset_steps_millis = reset_steps_millis(self.resets_by_software(), self.steps());
         self.sequence.0 += 1;
         Some(AgentRecord {
             node: self.me.node.clone(),
@@ -228,7 +228,7 @@ impl Agent {
 
     fn reset(&mut self, now: Mono) {
         let steps = self.steps();
-        let software = self.settings.software_reboot;
+        let software = self.resets_by_software();
         let watchdog = self.can_end_this_boot();
         let Some(fence) = &mut self.fence else { return };
         let again = fence.stage == Stage::Resetting;
@@ -245,4 +245,9 @@ impl Agent {
             );
         }
     }
+}
+
+/// What is published of the software steps. Where they are disabled they end nothing.
+pub(super) fn reset_steps_millis(enabled: bool, steps: super::ResetSteps) -> u64 {
+    millis(if enabled { steps.total() } else { NEVER_RESETS })
 }

@@ -30,7 +30,7 @@ pub fn choose(me: &str, roster: &[Peer]) -> Vec<String> {
 }
 
 /// FNV-1a over both names, then the finaliser of splitmix64: stable over versions and machines.
-fn weight(me: &str, other: &str) -> u64 {
+pub(super) fn weight(me: &str, other: &str) -> u64 {
     let bytes = me.bytes().chain([0]).chain(other.bytes());
     let mut hash =
         bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
@@ -51,6 +51,7 @@ mod tests {
                     node: format!("{zone}-{index}"),
                     address: String::new(),
                     zone: (*zone).to_owned(),
+                    control_plane: false,
                 })
             })
             .collect()
@@ -68,7 +69,7 @@ mod tests {
     #[test]
     fn a_small_cluster_gives_everybody_but_me() {
         let mut roster = peers(&[("a", 3)]);
-        roster.push(Peer { node: "me".into(), address: String::new(), zone: "a".into() });
+        roster.push(Peer { node: "me".into(), address: String::new(), zone: "a".into(), control_plane: false });
         assert_eq!(choose("me", &roster), ["a-0", "a-1", "a-2"]);
         assert!(choose("me", &[]).is_empty());
     }
@@ -80,7 +81,7 @@ mod tests {
         roster.reverse();
         assert_eq!(choose("me", &roster), before);
 
-        roster.push(Peer { node: "a-new".into(), address: String::new(), zone: "a".into() });
+        roster.push(Peer { node: "a-new".into(), address: String::new(), zone: "a".into(), control_plane: false });
         let after = choose("me", &roster);
         let kept = after.iter().filter(|name| before.contains(name)).count();
         assert!(kept >= 14, "{before:?} {after:?}");

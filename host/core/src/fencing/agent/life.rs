@@ -150,15 +150,37 @@ impl Life {
         self.in_force().any(|terms| terms.claims.self_fences)
     }
 
+    /// Whether any terms in force claim it by software alone. Such a claim is kept even when software reboot is switched
+    /// off meanwhile: it stands until the lease that takes it back is confirmed.
+    pub fn claims_by_software(&self) -> bool {
+        let resets = |terms: &Terms| terms.watchdog.as_ref().is_some_and(|watchdog| watchdog.resets);
+        self.in_force().any(|terms| terms.claims.self_fences && !resets(terms))
+    }
+
     /// R3: a strict majority of the last confirmed jury *and of every jury sent since* said `NoApi`. Without a
     /// confirmed jury, or with an empty one: impossible.
     pub fn outage_confirmed_by(&self, said: &BTreeSet<String>) -> bool {
+        self.majority(said, |_| true)
+    }
+
+    /// R4: the same of those jurors that are no control-plane nodes.
+    pub fn outage_confirmed_by_workers(&self, said: &BTreeSet<String>, control_plane: &BTreeSet<&str>) -> bool {
+        self.majority(said, |member| !control_plane.contains(member))
+    }
+
+    fn majority(&self, said: &BTreeSet<String>, counts: impl Fn(&str) -> bool) -> bool {
         self.confirmed.is_some()
             && self.in_force().all(|terms| {
-                let members: BTreeSet<&String> = terms.jury.iter().collect();
+                let members: BTreeSet<&String> = terms.jury.iter().filter(|member| counts(member)).collect();
                 let count = members.iter().filter(|member| said.contains(**member)).count();
                 2 * count > members.len()
             })
+    }
+
+    /// R4: the confirmed lease says that this node may exempt itself, and so does everything sent since. Neither the
+    /// configuration nor the roster of the moment has a say: a lease that does not claim it is one that P3 rests on.
+    pub fn may_exempt(&self) -> bool {
+        self.confirmed.is_some() && self.in_force().all(|terms| terms.claims.may_exempt)
     }
 
     /// Every node that may be on the jury.

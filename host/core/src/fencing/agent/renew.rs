@@ -111,7 +111,7 @@ impl Agent {
         self.direct.inflight = None;
         let threshold = self.settings.tuning.max_api_error_threshold.max(1);
         self.direct.failures = (self.direct.failures + 1).min(threshold);
-        self.direct.due = now + self.settings.tuning.api_check_interval;
+        self.direct.due = now + self.spread(self.settings.tuning.api_check_interval);
         let failures = self.direct.failures;
         self.say(
             Level::Warn,
@@ -206,7 +206,7 @@ impl Agent {
     pub(super) fn contact(&mut self, now: Mono) {
         self.direct.failures = 0;
         self.asking.over();
-        self.direct.due = now + self.settings.tuning.api_check_interval;
+        self.direct.due = now + self.spread(self.settings.tuning.api_check_interval);
     }
 
     /// The own lease as it is in the API: by answer, read, watch or conflict.

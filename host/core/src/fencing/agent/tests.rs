@@ -4,5 +4,8 @@ mod bench;
 mod contact;
 mod device;
 mod ends;
+mod exempt;
+mod means;
+mod reconfigure;
 mod restart;
 mod sampled;

@@ -54,6 +54,9 @@ pub struct Peer {
     /// Zone label, empty if there is none.
     #[serde(default)]
     pub zone: String,
+    /// Its lease says that it may exempt itself by R4: it is a control-plane node.
+    #[serde(default)]
+    pub control_plane: bool,
 }
 
 /// Time limits of the steps from "fenced" to the end.
@@ -120,6 +123,11 @@ pub struct Settings {
     pub watchdog: bool,
     /// Limits of the reset steps.
     pub steps: ResetSteps,
+    /// A control-plane node configured to `Diagnose`: its lease says that it may exempt itself by R4.
+    pub diagnose: bool,
+    /// Renewals and questions come up to an eighth early, each time by another part of it, so that agents do not keep
+    /// step with each other. Never late: no bound depends on it.
+    pub spread: bool,
 }
 
 /// The agent's own Lease as stored in the API.
@@ -180,6 +188,13 @@ pub enum Event {
         node: String,
         /// What it said. Everything unclear is `Unknown`.
         answer: PeerAnswer,
+    },
+    /// Answer to [`Effect::Diagnose`].
+    Diagnosed {
+        /// The request.
+        request: RequestId,
+        /// Every self diagnostic passed, or why not.
+        result: Result<(), String>,
     },
     /// A write of the host file ended.
     HostFileWritten {
@@ -250,6 +265,13 @@ pub enum Effect {
         peers: Vec<Peer>,
         /// How long this node may live, for the juror's memory.
         bounds: AskerBounds,
+    },
+    /// Rule R4: find out whether this node is well, beside a question to the peers.
+    Diagnose {
+        /// To be named in the answer.
+        request: RequestId,
+        /// Time limit.
+        limit: Duration,
     },
     /// Store the host file. Writes are done in the order of these effects, and every one is answered.
     WriteHostFile {

@@ -109,7 +109,7 @@ fn an_acknowledgement_is_carried_after_the_promise_too() {
     juror.promise(now, "n0", &boot("b1"), "u1", BOUND).unwrap();
     assert_eq!(juror.answer(now, &acknowledging(6), Attempt::Stored, &BOUNDS), PeerAnswer::Relayed);
     let failed = juror.answer(now, &acknowledging(7), cut(), &BOUNDS);
-    assert!(matches!(failed, PeerAnswer::Unknown { .. }), "it asks for no life: {failed:?}");
+    assert!(matches!(failed, PeerAnswer::Undecided { .. }), "it asks for no life: {failed:?}");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn line_20_no_api_means_that_own_renewals_fail_not_that_a_read_failed() {
     assert_eq!(asks(&mut juror, now), PeerAnswer::NoApi);
     // Reads may work and relays fail: with a full etcd only the own renewal tells.
     juror.renewed(now);
-    assert!(matches!(asks(&mut juror, now + SECOND), PeerAnswer::Unknown { .. }));
+    assert!(matches!(asks(&mut juror, now + SECOND), PeerAnswer::Undecided { .. }));
     assert_eq!(asks(&mut juror, now + SECOND * 10), PeerAnswer::NoApi);
 }
 
@@ -135,7 +135,7 @@ fn line_5_a_young_process_neither_speaks_nor_promises() {
     // It may have said anything a moment ago, in its earlier life. A first start counts too.
     let mut juror = Juror::new(Mono(100_000), timing());
     let young = Mono(100_000) + BOUND - SECOND;
-    assert!(matches!(asks(&mut juror, young), PeerAnswer::Unknown { .. }));
+    assert!(matches!(asks(&mut juror, young), PeerAnswer::Undecided { .. }));
     let refused = juror.promise(young, "n0", &boot("b1"), "u1", BOUND);
     assert!(matches!(refused, Err(PromiseRefused::TooYoung(_))), "{refused:?}");
 
@@ -149,7 +149,7 @@ fn line_6_age_is_measured_by_the_asking_nodes_largest_terms() {
     let mut juror = Juror::new(Mono(100_000), timing());
     let long = AskerBounds { largest_time_to_live: SECOND * 300, ..BOUNDS };
     let later = Mono(100_000) + SECOND * 200;
-    assert!(matches!(juror.answer(later, &record(5), cut(), &long), PeerAnswer::Unknown { .. }));
+    assert!(matches!(juror.answer(later, &record(5), cut(), &long), PeerAnswer::Undecided { .. }));
     assert_eq!(asks(&mut juror, later), PeerAnswer::NoApi);
 }
 

@@ -15,7 +15,7 @@ use crate::time::Mono;
 const HEARTBEAT: Duration = Duration::from_secs(12);
 
 /// A proof that may be made now or later.
-struct Candidate {
+pub(super) struct Candidate {
     kind: ProofKind,
     grade: Grade,
     ready: Mono,
@@ -78,7 +78,7 @@ impl Prover {
         self.prove(&candidate, Box::new(fencing), now)
     }
 
-    fn prove(&mut self, candidate: &Candidate, mut fencing: Box<Fencing>, now: Mono) -> Vec<Effect> {
+    pub(super) fn prove(&mut self, candidate: &Candidate, mut fencing: Box<Fencing>, now: Mono) -> Vec<Effect> {
         fencing.suspect = None;
         let proof = Box::new(self.proof_of(&fencing, candidate, now));
         self.refusal = None;
@@ -144,7 +144,12 @@ impl Prover {
             return refuse("the agent did not claim to fence itself".to_owned(), outside);
         }
         if terms.claims.may_exempt {
-            return refuse("the node may exempt itself from fencing by its own diagnostics".to_owned(), outside);
+            return refuse(
+                "the lease of this control-plane node says that it may exempt itself by its own diagnostics (R4, \
+                 controlPlanePolicy Diagnose)"
+                    .to_owned(),
+                outside,
+            );
         }
         if (jury(terms).len() as u64) < u64::from(terms.min_peers) {
             return refuse(
@@ -281,61 +286,10 @@ impl Prover {
         fencing.after_end = Some((snapshot.begun, known));
         if Self::lease_expires(fencing).is_ok() { sign } else { Life::None }
     }
-
-    /// After the proof: anything that contradicts it, or the next boot, after which nothing may be forced any more.
-    pub(super) fn look_for_contradiction(&mut self, snapshot: &Snapshot, now: Mono) -> Vec<Effect> {
-        self.due = now + RETRY;
-        let Stage::Proven { proof, fencing } = &self.stage else { return vec![] };
-        if !proof.kind.forces() {
-            return vec![];
-        }
-        let fencing = fencing.clone();
-        // Another boot ends the matter, whatever became of the lease meanwhile.
-        if let Some(changed) = boot_changed(&fencing, snapshot.node.as_ref(), snapshot.lease.as_ref(), now) {
-            return self.prove(&changed, fencing, now);
-        }
-        if let Err(why) = carrying(&fencing, snapshot) {
-            return self.begin_again(why, now);
-        }
-        let kind = proof.kind;
-        let proof = proof.clone();
-        let mut fencing = fencing;
-        let known = fencing.baseline.clone();
-        let sign = life(
-            &fencing,
-            snapshot,
-            |beat| known.status.as_ref().is_some_and(|known| *known != beat.token),
-            |beat| known.lease.as_ref().is_some_and(|known| *known != beat.token),
-        );
-        match sign.judge(&mut fencing.suspect, now) {
-            Verdict::Alive(sign) => self.contradict(fencing, &format!("{sign} after its end was proven ({kind})")),
-            Verdict::Wait | Verdict::Quiet => {
-                self.stage = Stage::Proven { proof, fencing };
-                vec![]
-            }
-        }
-    }
-
-    /// After a contradiction only one thing helps: the boot is followed by another one.
-    pub(super) fn look_for_new_boot(&mut self, snapshot: &Snapshot, now: Mono) -> Vec<Effect> {
-        self.due = now + RETRY;
-        let Stage::Contradicted { fencing, .. } = &self.stage else { return vec![] };
-        let fencing = fencing.clone();
-        match boot_changed(&fencing, snapshot.node.as_ref(), snapshot.lease.as_ref(), now) {
-            Some(changed) => self.prove(&changed, fencing, now),
-            None => vec![],
-        }
-    }
-
-    fn contradict(&mut self, fencing: Box<Fencing>, what: &str) -> Vec<Effect> {
-        let intent_uid = fencing.intent.uid.clone();
-        self.stage = Stage::Contradicted { what: what.to_owned(), fencing };
-        vec![Effect::Contradiction { intent_uid, what: what.to_owned() }]
-    }
 }
 
 /// The lease, if it still is the same object and carries this very intent.
-fn carrying<'a>(fencing: &Fencing, snapshot: &'a Snapshot) -> Result<&'a LeaseRead, &'static str> {
+pub(super) fn carrying<'a>(fencing: &Fencing, snapshot: &'a Snapshot) -> Result<&'a LeaseRead, &'static str> {
     let lease = snapshot.lease.as_ref().ok_or("the agent lease that carried the intent is gone")?;
     if lease.uid != fencing.lease_uid {
         return Err("the agent lease was deleted and made again");
@@ -388,7 +342,7 @@ fn end_of_life(fencing: &Fencing) -> Mono {
 
 /// P1: a source that named b at the intent names another, non-empty boot in a later version. Only reads made after the
 /// intent come here, so every version they show is later.
-fn boot_changed(
+pub(super) fn boot_changed(
     fencing: &Fencing,
     node: Option<&NodeRead>,
     lease: Option<&LeaseRead>,

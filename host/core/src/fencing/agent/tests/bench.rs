@@ -27,6 +27,8 @@ pub fn settings() -> Settings {
         software_reboot: true,
         watchdog: true,
         steps: ResetSteps::default(),
+        diagnose: false,
+        spread: false,
     }
 }
 
@@ -39,7 +41,9 @@ pub fn me() -> Me {
 }
 
 pub fn peers(count: usize) -> Vec<Peer> {
-    (1..=count).map(|n| Peer { node: format!("n{n}"), address: format!("10.0.0.{n}:1"), zone: String::new() }).collect()
+    let peer =
+        |n| Peer { node: format!("n{n}"), address: format!("10.0.0.{n}:1"), zone: String::new(), control_plane: false };
+    (1..=count).map(peer).collect()
 }
 
 pub fn device() -> Watchdog {
