@@ -266,7 +266,13 @@ impl<K: Remediation> Pass<K> {
         let node = &self.target.node;
         let found = lease::api(&self.context.client, &self.context.options.namespace).get_opt(node).await?;
         let able = match &found {
-            Some(found) => lease::verified(found, &self.context.trust).map(|_| ()),
+            // Other remediators need no agent that can reset its node; this one does nothing else.
+            Some(found) => lease::verified(found, &self.context.trust).and_then(|record| {
+                if K::NEEDS_CONFIG && !lease::can_end(&record) {
+                    return Err("it has no watchdog that resets it, and software reboot is disabled".to_owned());
+                }
+                Ok(())
+            }),
             None => Err("it has no agent lease".to_owned()),
         };
         if let Err(why) = able {

@@ -54,6 +54,8 @@ fn rules() -> Vec<PolicyRule> {
     vec![
         rule("coordination.k8s.io", "leases", &[], &["get", "list", "watch", "create", "patch"]),
         rule("", "configmaps", &["palisade-agent-trust"], &["get"]),
+        // What agents of the stock product ask about during a rollout from them.
+        rule("self-node-remediation.medik8s.io", "selfnoderemediations", &[], &["list"]),
     ]
 }
 
