@@ -10,6 +10,7 @@
 //! - [`devices`]: watchdog, feeder thread, reset.
 //! - [`diagnose`]: what a control-plane node can find out about itself.
 //! - [`host_file`], [`clock`], [`roster`]: what their names say.
+//! - [`stock`]: what agents of the stock product are answered.
 //! - [`options`] and [`run`]: the process; [`configuration`]: what changes while it runs.
 
 pub mod api;
@@ -25,3 +26,4 @@ pub mod options;
 pub mod peers;
 pub mod roster;
 pub mod run;
+pub mod stock;

@@ -115,6 +115,10 @@ pub struct Options {
     /// Generation of the configuration these flags come from.
     #[arg(long, env = "PALISADE_CONFIG_GENERATION", default_value_t = 0)]
     pub config_generation: i64,
+    /// Folder with the key pair of the stock product's agents (`caPem`, `certPem`, `keyPem`): while a cluster moves from
+    /// them to these, they are answered.
+    #[arg(long, env = "PALISADE_STOCK_CERTIFICATES")]
+    pub stock_certificates: Option<PathBuf>,
     /// Do not ask for real-time priority and locked memory.
     #[arg(long)]
     pub no_realtime: bool,

@@ -26,6 +26,7 @@ use crate::juror::{JurorService, Shared};
 use crate::node::{Node, Outcome, Parts};
 use crate::options::Options;
 use crate::peers::RpcPeers;
+use crate::stock;
 
 /// Runs the agent until it is stopped. Needs no API server to start: the host file, the key and the certificate of this
 /// boot are on the host.
@@ -68,9 +69,19 @@ pub async fn run(options: Options) -> Result<Outcome> {
         api_timeout: options.api_server_timeout,
     };
     let (end, ended) = oneshot::channel::<()>();
-    let server = tokio::spawn(palisade_rpc::serve(listener, shown, Arc::new(service), async {
-        let _ = ended.await;
-    }));
+    let stock = options
+        .stock_certificates
+        .clone()
+        .map(|folder| stock::follow(folder, client, &options.namespace, options.api_server_timeout));
+    let server = tokio::spawn(async move {
+        let ended = async {
+            let _ = ended.await;
+        };
+        match stock {
+            Some(stock) => palisade_rpc::serve_stock_agents_too(listener, shown, Arc::new(service), stock, ended).await,
+            None => palisade_rpc::serve(listener, shown, Arc::new(service), ended).await,
+        }
+    });
 
     let machine = Machine::new(options.equipment(), Arc::clone(&clock));
     let (node, handle) = Node::new(Parts {

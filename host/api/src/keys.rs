@@ -54,6 +54,8 @@ pub mod self_node {
     pub const REBOOT_CAPABLE: &str = "is-reboot-capable.self-node-remediation.medik8s.io";
     /// Annotation on a node: timeout of its watchdog in whole seconds, rounded up.
     pub const WATCHDOG_TIMEOUT: &str = "self-node-remediation.medik8s.io/watchdog-timeout";
+    /// Secret with the key pair that all agents of the stock product share.
+    pub const CERTIFICATES: &str = "self-node-remediation-certificates";
     /// The one configuration object that counts.
     pub const CONFIG_NAME: &str = "self-node-remediation-config";
     /// The template that comes with the installation.

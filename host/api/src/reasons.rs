@@ -102,6 +102,8 @@ pub mod event {
     pub const PEER_TIMEOUT_ADJUSTED: &str = "PeerTimeoutAdjusted";
     /// The configured floor of the wait is below what the protocol demands.
     pub const SAFE_TIME_TOO_SHORT: &str = "SafeTimeTooShort";
+    /// The agent of a node acknowledged that it ends this boot.
+    pub const NODE_REBOOT: &str = "NodeReboot";
     /// The target node cannot be fetched.
     pub const CANNOT_START: &str = "RemediationCannotStart";
 }

@@ -72,9 +72,9 @@ async fn c021_c026_an_empty_cluster_gets_configuration_template_agents_and_their
     assert!(account.get_opt("palisade-agent").await.unwrap().is_some());
     let roles: Api<Role> = Api::namespaced(world.client.clone(), NAMESPACE);
     let granted = roles.get("palisade-agent").await.unwrap().rules.unwrap();
-    // Nothing beyond leases, the trust and the configuration; above all no secrets, no pods, no nodes.
+    // Nothing beyond leases, the trust, the configuration and the names of remediations; above all no secrets, no pods, no nodes.
     let resources: Vec<String> = granted.iter().flat_map(|rule| rule.resources.clone().unwrap()).collect();
-    assert_eq!(resources, ["leases", "configmaps", "selfnoderemediationconfigs"]);
+    assert_eq!(resources, ["leases", "configmaps", "selfnoderemediationconfigs", "selfnoderemediations"]);
     let bindings: Api<RoleBinding> = Api::namespaced(world.client.clone(), NAMESPACE);
     assert_eq!(bindings.get("palisade-agent").await.unwrap().subjects.unwrap()[0].name, "palisade-agent");
 }

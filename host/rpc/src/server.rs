@@ -7,14 +7,18 @@ use std::time::Duration;
 use palisade_core::fencing::record::AgentRecord;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
+use rustls::server::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::identity::{CONTROLLER_NAME, Identity, IdentityError, Trust, agent_name, certificate_names};
 use crate::message::{Ask, AskAnswer, PromiseAnswer, PromiseRequest, StatusAnswer};
+use crate::peer_health::{self, PeerHealthHandler};
+use crate::peer_health_proto::peer_health_server::PeerHealthServer;
 use crate::proto::agent_server::{Agent, AgentServer};
 use crate::{proto, tls};
 
@@ -59,6 +63,14 @@ impl Credentials {
     }
 }
 
+/// What is needed to answer agents of the stock product on the same port.
+pub struct StockAgents {
+    /// The key pair they share; none while there is none, and then they are turned away.
+    pub config: watch::Receiver<Option<Arc<ServerConfig>>>,
+    /// Answers their question.
+    pub handler: Arc<dyn PeerHealthHandler>,
+}
+
 /// Serves on `listener` until `shutdown` completes.
 ///
 /// While `credentials` holds none (the first certificate is still to come) callers are turned away. A change counts
@@ -69,8 +81,51 @@ pub async fn serve(
     handler: Arc<dyn AgentHandler>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), tonic::transport::Error> {
+    serve_all(listener, credentials, handler, None, shutdown).await
+}
+
+/// The same, and agents of the stock product are answered their one question.
+///
+/// Callers of ours name the agent that they want; those name an address, and a TLS client does not send addresses. So a
+/// caller that names nobody is one of theirs, and meets a server that knows nothing but that question.
+pub async fn serve_stock_agents_too(
+    listener: TcpListener,
+    credentials: watch::Receiver<Option<Credentials>>,
+    handler: Arc<dyn AgentHandler>,
+    stock: StockAgents,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), tonic::transport::Error> {
+    let (accepted, connections) = mpsc::channel(4);
+    let service = PeerHealthServer::new(peer_health::Service(stock.handler)).max_decoding_message_size(MESSAGE_LIMIT);
+    let answering = tokio::spawn(
+        tonic::transport::Server::builder()
+            .concurrency_limit_per_connection(2)
+            .serve_with_incoming(service, ReceiverStream::new(connections)),
+    );
+    let stock = Strangers { config: stock.config, accepted };
+    let outcome = serve_all(listener, credentials, handler, Some(stock), shutdown).await;
+    answering.abort();
+    outcome
+}
+
+type Accepted = mpsc::Sender<std::io::Result<TlsStream<TcpStream>>>;
+
+/// Where callers go that name nobody.
+#[derive(Clone)]
+struct Strangers {
+    config: watch::Receiver<Option<Arc<ServerConfig>>>,
+    accepted: Accepted,
+}
+
+async fn serve_all(
+    listener: TcpListener,
+    credentials: watch::Receiver<Option<Credentials>>,
+    handler: Arc<dyn AgentHandler>,
+    strangers: Option<Strangers>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), tonic::transport::Error> {
     let (accepted, connections) = mpsc::channel(16);
-    let acceptor = tokio::spawn(accept(listener, credentials.clone(), accepted));
+    let acceptor = tokio::spawn(accept(listener, credentials.clone(), accepted, strangers));
     let service = AgentServer::new(Service { credentials, handler }).max_decoding_message_size(MESSAGE_LIMIT);
     let served = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
@@ -84,7 +139,8 @@ pub async fn serve(
 async fn accept(
     listener: TcpListener,
     credentials: watch::Receiver<Option<Credentials>>,
-    accepted: mpsc::Sender<std::io::Result<TlsStream<TcpStream>>>,
+    accepted: Accepted,
+    strangers: Option<Strangers>,
 ) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     loop {
@@ -98,17 +154,28 @@ async fn accept(
                 continue;
             }
         };
-        let Some(config) = credentials.borrow().as_ref().map(|credentials| Arc::clone(&credentials.config)) else {
+        let config = credentials.borrow().as_ref().map(|credentials| Arc::clone(&credentials.config));
+        if config.is_none() && strangers.is_none() {
             tracing::debug!(%from, "turned away: this agent has no certificate yet");
             continue;
-        };
-        let accepted = accepted.clone();
+        }
+        let (accepted, strangers) = (accepted.clone(), strangers.clone());
         tokio::spawn(async move {
             let _permit = permit;
             let _ = stream.set_nodelay(true);
-            let handshake = tokio_rustls::TlsAcceptor::from(config).accept(stream);
-            match tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await {
-                Ok(Ok(stream)) => {
+            let shaken = async {
+                let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+                let stranger = strangers.filter(|_| hello.client_hello().server_name().is_none());
+                let config = stranger.as_ref().map_or(config, |strangers| strangers.config.borrow().clone());
+                let Some(config) = config else { return Err(std::io::Error::other("there is no certificate yet")) };
+                let stream = hello.into_stream(config).await?;
+                if stream.get_ref().1.alpn_protocol() != Some(tls::ALPN) {
+                    return Err(std::io::Error::other("the caller does not speak HTTP/2"));
+                }
+                Ok((stream, stranger.map_or(accepted, |strangers| strangers.accepted)))
+            };
+            match tokio::time::timeout(HANDSHAKE_LIMIT, shaken).await {
+                Ok(Ok((stream, accepted))) => {
                     let _ = accepted.send(Ok(stream)).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%from, %error, "handshake failed"),

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::identity::{Identity, IdentityError, Trust};
 
 /// HTTP/2, the only protocol spoken.
-const ALPN: &[u8] = b"h2";
+pub(crate) const ALPN: &[u8] = b"h2";
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
@@ -20,12 +21,21 @@ fn tls_error(error: impl std::fmt::Display) -> IdentityError {
 
 /// A server that shows `identity` and wants a client certificate of `trust`.
 pub fn server_config(identity: &Identity, trust: &Trust) -> Result<Arc<ServerConfig>, IdentityError> {
-    let verifier = WebPkiClientVerifier::builder_with_provider(trust.roots(), provider()).build().map_err(tls_error)?;
+    server_config_of(trust.roots(), vec![crate::identity::parse(&identity.certificate)?], identity.key.tls())
+}
+
+/// The same for any certificate and any roots.
+pub(crate) fn server_config_of(
+    roots: Arc<RootCertStore>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<ServerConfig>, IdentityError> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build().map_err(tls_error)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(tls_error)?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![crate::identity::parse(&identity.certificate)?], identity.key.tls())
+        .with_single_cert(chain, key)
         .map_err(tls_error)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     // Every answer is judged by the certificate shown for it: no resumed sessions.

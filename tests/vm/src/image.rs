@@ -47,7 +47,16 @@ impl Parts {
     }
 
     /// Writes the image for one machine.
-    pub fn write(&self, image: &Path, device: Device, arguments: &[String], kubeconfig: &[u8]) -> anyhow::Result<()> {
+    ///
+    /// `prepare` are lines of shell that run before the agent starts.
+    pub fn write(
+        &self,
+        image: &Path,
+        device: Device,
+        arguments: &[String],
+        prepare: &str,
+        kubeconfig: &[u8],
+    ) -> anyhow::Result<()> {
         let (version, modules) = self.modules()?;
         let module = |path: &str| read(&modules.join(path));
         let file = File::create(image).with_context(|| image.display().to_string())?;
@@ -97,6 +106,7 @@ impl Parts {
         let script = INIT
             .replace("@ADDRESS@", ADDRESS)
             .replace("@GATEWAY@", GATEWAY)
+            .replace("@PREPARE@", prepare)
             .replace("@ARGUMENTS@", &arguments.join(" "));
         archive.program("kubeconfig", kubeconfig)?;
         archive.program("init", script.as_bytes())?;

@@ -35,6 +35,8 @@ switches() {
     while read -r key value; do [ "$key" = voluntary_ctxt_switches: ] && echo "$value"; done <$1
 }
 
+# What a scenario needs to find before the agent starts.
+@PREPARE@
 agent
 while read -r command argument <&3; do
     case $command in
@@ -60,6 +62,19 @@ while read -r command argument <&3; do
     life) echo "life $(uptime_ms) $(busybox cat /run/palisade/agent.json)" >&3 ;;
     watchdog) echo "watchdog $(busybox cat /sys/class/watchdog/watchdog0/state /sys/class/watchdog/watchdog0/timeout | busybox tr '\n' ' ')" >&3 ;;
     memory) echo "memory $(busybox grep -E 'VmRSS|RssAnon|RssFile|VmLck|Threads' /proc/$(pid)/status | busybox tr -s '\t\n' ' ')" >&3 ;;
+    # Steps the wall clock by $argument seconds.
+    clock) busybox date -s "@$(($(busybox date +%s) + argument))" >/dev/null && echo "clock stepped" >&3 ;;
+    # Everything that reached the watchdog's device file since the last time: uptime, what, byte.
+    trace)
+        trace=
+        while read -r line; do
+            case $line in
+            *opened:* | *wrote:* | *closed:*) trace="$trace${line#*] }|" ;;
+            esac
+        done </sys/kernel/tracing/trace
+        echo >/sys/kernel/tracing/trace
+        echo "trace $trace" >&3
+        ;;
     *) echo "unknown $command" >&3 ;;
     esac
 done

@@ -78,7 +78,7 @@ pub struct Machine {
     events: mpsc::UnboundedReceiver<Event>,
     monitor: OwnedWriteHalf,
     control: OwnedWriteHalf,
-    _qemu: Child,
+    qemu: Child,
 }
 
 const SOCKETS: Duration = Duration::from_secs(20);
@@ -89,8 +89,9 @@ impl Machine {
         let (monitor, control) = (spec.folder.join("monitor"), spec.folder.join("control"));
         let console = spec.folder.join("console.log");
         // The kernel ends it when this process dies without a chance to clean up.
-        let mut qemu = Command::new("setpriv");
-        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
+        // A guest whose processor is taken away is reset by its watchdog, rightly; where it may, this one goes first.
+        let mut qemu = Command::new("nice");
+        qemu.args(["-n", "-15", "setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"])
             .args(spec.accelerator.options())
             .args(["-machine", "q35", "-m", "384", "-smp", "1", "-display", "none", "-nodefaults", "-no-user-config"])
             .arg("-kernel")
@@ -126,7 +127,7 @@ impl Machine {
         }));
         let (reads, control) = connect(&control).await?.into_split();
         tokio::spawn(lines(reads, sender, |line, at| Some(Event::Line(at, line.trim().to_owned()))));
-        Ok(Self { console, events, monitor, control, _qemu: qemu })
+        Ok(Self { console, events, monitor, control, qemu })
     }
 
     async fn execute(&mut self, command: &str, arguments: Value) -> anyhow::Result<()> {
@@ -147,6 +148,22 @@ impl Machine {
     /// Lets it go on.
     pub async fn resume(&mut self) -> anyhow::Result<()> {
         self.execute("cont", json!({})).await
+    }
+
+    /// Presses the reset button.
+    pub async fn reset(&mut self) -> anyhow::Result<()> {
+        self.execute("system_reset", json!({})).await
+    }
+
+    /// How long the threads of this guest were ready to run and did not get this machine's processor, so far; of the
+    /// thread that waited longest. Not known on kernels without scheduler statistics.
+    pub fn starved(&self) -> Option<Duration> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.qemu.id()?)).ok()?;
+        let waited = |task: std::fs::DirEntry| {
+            let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            text.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+        };
+        tasks.flatten().filter_map(waited).max()
     }
 
     /// Tells the guest's first process to do something.

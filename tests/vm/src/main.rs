@@ -13,6 +13,7 @@ mod report;
 mod rest;
 mod scenario;
 mod series;
+mod special;
 mod timing;
 
 use std::path::PathBuf;
@@ -107,7 +108,8 @@ async fn run(options: Options) -> anyhow::Result<bool> {
     let with = |device| options.device.is_empty() || options.device.contains(&device);
     let mut plan = Vec::new();
     for device in [Device::I6300esb, Device::Softdog].into_iter().filter(|device| with(*device)) {
-        for scenario in Scenario::all().iter().copied().filter(|scenario| chosen(*scenario)) {
+        for scenario in Scenario::all().iter().copied().filter(|scenario| chosen(*scenario) && scenario.is_for(device))
+        {
             plan.push((device, scenario));
         }
     }

@@ -38,8 +38,8 @@ pub fn line(series: &Series) -> String {
 /// For people.
 pub fn table(all: &[Series], accelerator: Accelerator, took: Duration) -> String {
     let mut text = format!(
-        "{:<9} {:<16} {:>9} {:>7} {:>7} {:>7} {:>7}  {:<15} ended by\n",
-        "device", "scenario", "in bound", "min s", "median", "max", "bound", "formula"
+        "{:<9} {:<16} {:>9} {:>7} {:>7} {:>7} {:>7} {:>7}  {:<15} ended by\n",
+        "device", "scenario", "in bound", "min s", "median", "max", "bound", "starved", "formula"
     );
     for series in all {
         let times = times(series);
@@ -51,7 +51,7 @@ pub fn table(all: &[Series], accelerator: Accelerator, took: Duration) -> String
         };
         let _ = writeln!(
             text,
-            "{:<9} {:<16} {:>9} {:>7} {:>7} {:>7} {:>7}  {:<15} {by}",
+            "{:<9} {:<16} {:>9} {:>7} {:>7} {:>7} {:>7} {:>7}  {:<15} {by}",
             series.device.to_string(),
             series.scenario.to_string(),
             verdict(series),
@@ -59,6 +59,7 @@ pub fn table(all: &[Series], accelerator: Accelerator, took: Duration) -> String
             seconds(times.get(times.len() / 2)),
             seconds(times.last()),
             seconds(limit(series).as_ref()),
+            seconds(series.runs.iter().filter_map(|run| run.starved).max().as_ref()),
             series.scenario.formula(),
         );
     }
@@ -90,6 +91,7 @@ pub fn json(all: &[Series], accelerator: Accelerator, took: Duration) -> String 
                     "millis": run.took.map(millis),
                     "limitMillis": run.limit.map(millis),
                     "watchdogFired": run.watchdog_fired,
+                    "starvedMillis": run.starved.map(millis),
                 })).collect::<Vec<_>>(),
                 "failure": series.failure,
                 "memory": series.memory,

@@ -31,6 +31,18 @@ pub enum Scenario {
     Isolate,
     /// SIGTERM, a while without agent, a new agent: no reset.
     Restart,
+    /// SIGTERM while the network cable is pulled: the device stays armed.
+    Term,
+    /// What the agent writes to the device while all is well, and in a graceful stop; read in the kernel.
+    Fed,
+    /// An intent on a node whose wall clock is an hour ahead, and in its next boot an hour behind: one reset.
+    Clock,
+    /// Isolation with a device that is triggered and does not fire: software has to.
+    Dud,
+    /// Somebody else holds the device, then an intent: software has to.
+    Busy,
+    /// The same with software reboot disabled: nothing is promised, nothing is reset.
+    Helpless,
 }
 
 /// One act and what came of it.
@@ -42,6 +54,8 @@ pub struct Run {
     pub limit: Option<Duration>,
     /// The emulated watchdog said that it fired.
     pub watchdog_fired: bool,
+    /// How long meanwhile the guest waited for the processor of this machine.
+    pub starved: Option<Duration>,
 }
 
 impl Scenario {
@@ -52,19 +66,50 @@ impl Scenario {
 
     /// Whether the agent may reboot by software.
     pub fn software_reboot(self) -> bool {
-        self != Self::IntentWatchdog
+        !matches!(self, Self::IntentWatchdog | Self::Helpless)
+    }
+
+    /// Whether it is played with this device. What the device does is not the point of every scenario.
+    pub fn is_for(self, device: Device) -> bool {
+        match self {
+            Self::Dud => device == Device::Softdog,
+            Self::Term | Self::Fed | Self::Clock | Self::Busy | Self::Helpless => device == Device::I6300esb,
+            _ => true,
+        }
+    }
+
+    /// What the guest does before its agent starts, in shell.
+    pub fn prepare(self) -> &'static str {
+        match self {
+            Self::Fed => {
+                "busybox mount -t tracefs none /sys/kernel/tracing\n\
+                 echo 'p:opened watchdog_open' >/sys/kernel/tracing/kprobe_events\n\
+                 echo 'p:wrote watchdog_write byte=+u0(%si):u8 length=%dx:u64' >>/sys/kernel/tracing/kprobe_events\n\
+                 echo 'p:closed watchdog_release' >>/sys/kernel/tracing/kprobe_events\n\
+                 echo 1 >/sys/kernel/tracing/events/kprobes/enable"
+            }
+            Self::Dud => "busybox modprobe softdog soft_noboot=1",
+            Self::Busy | Self::Helpless => "busybox watchdog -t 1 /dev/watchdog",
+            _ => "",
+        }
     }
 
     /// Whether the device has to be what ends the boot: nobody else is left to do it.
     pub fn only_the_watchdog(self) -> bool {
-        !matches!(self, Self::Intent | Self::Isolate | Self::Restart)
+        matches!(self, Self::Kill | Self::Worst | Self::Late | Self::Stop | Self::IntentWatchdog | Self::Term)
+    }
+
+    /// Whether a run ends in a reset.
+    pub fn resets(self) -> bool {
+        !matches!(self, Self::Restart | Self::Fed | Self::Helpless)
     }
 
     /// Words for the bound.
     pub fn formula(self) -> &'static str {
         match self {
-            Self::Isolate | Self::Late => "L + 2 Wd + 2 s",
-            Self::Restart => "no reset",
+            Self::Isolate | Self::Late | Self::Term | Self::Dud => "L + 2 Wd + 2 s",
+            Self::Restart | Self::Helpless => "no reset",
+            Self::Fed => "Wd / 3",
             _ => "2 Wd + 2 s",
         }
     }
@@ -90,11 +135,15 @@ pub struct Stage<'a> {
     pub timing: &'a Timing,
 }
 
-const ANSWER: Duration = Duration::from_secs(20);
+pub(crate) const ANSWER: Duration = Duration::from_secs(20);
 
 impl Stage<'_> {
-    /// Waits until the agent of this boot has armed the device and claims that it fences itself.
-    pub async fn ready(&self, boot: &BootId) -> anyhow::Result<AgentRecord> {
+    /// Waits until the agent of this boot has published what this scenario begins with: usually that the device is armed
+    /// and that it fences itself.
+    pub async fn ready(&self, scenario: Scenario, boot: &BootId) -> anyhow::Result<AgentRecord> {
+        if matches!(scenario, Scenario::Busy | Scenario::Helpless) {
+            return self.without_device(scenario, boot).await;
+        }
         let (device, timeout) = (self.device, self.timing.device());
         let record = self
             .cluster
@@ -107,7 +156,12 @@ impl Stage<'_> {
             .await?;
         let watchdog = record.terms.watchdog.as_ref().context("no watchdog")?;
         ensure!(watchdog.identity == device.identity(), "the lease names the watchdog {:?}", watchdog.identity);
-        ensure!(watchdog.resets, "the lease says that {} does not reset", watchdog.identity);
+        ensure!(
+            watchdog.resets == (scenario != Scenario::Dud),
+            "the lease says of {} that resets = {}",
+            watchdog.identity,
+            watchdog.resets
+        );
         ensure!(
             watchdog.timeout_millis == timeout.as_millis() as u64,
             "the device was asked for {timeout:?}, the lease says {} ms",
@@ -119,32 +173,62 @@ impl Stage<'_> {
     /// Does it once.
     pub async fn act(&mut self, scenario: Scenario, boot: &BootId) -> anyhow::Result<Run> {
         let two_devices = self.timing.device() * 2 + SLACK;
-        let (begun, limit) = match scenario {
+        let starved = self.machine.starved();
+        // From the last feeding before the act on the device waits its whole time, and the feeder is never late by more
+        // than its period: an earlier reset by the device is a false alarm.
+        let feeding = self.timing.device() * 2 / 3;
+        let (begun, earliest, limit) = match scenario {
             Scenario::Restart => return self.restart(boot).await,
-            Scenario::Kill => (self.tell("kill").await?, two_devices),
-            Scenario::Stop => (self.tell("stop").await?, two_devices),
+            Scenario::Fed => return self.fed(boot).await,
+            Scenario::Helpless => return self.helpless(boot).await,
+            Scenario::Kill => (self.tell("kill").await?, feeding, two_devices),
+            Scenario::Stop => (self.tell("stop").await?, feeding, two_devices),
             Scenario::Worst => {
                 let period = self.timing.device() / 3;
                 // Early enough that the process is dead before the feeder wakes up, also in a slow guest.
                 self.machine.tell(&format!("worst {}", (period * 14 / 15).as_millis())).await?;
-                (self.machine.answer("now", ANSWER).await?.0, two_devices)
+                (self.machine.answer("now", ANSWER).await?.0, feeding, two_devices)
             }
             Scenario::Late => {
                 let begun = Instant::now();
                 self.machine.cable(false).await?;
                 let (life, until) = self.life(boot, begun).await?;
                 self.machine.tell(&format!("late {}", until.saturating_sub(250))).await?;
-                (begun, life + two_devices)
+                (begun, life, life + two_devices)
             }
-            Scenario::Isolate => {
+            Scenario::Isolate | Scenario::Dud => {
                 let begun = Instant::now();
                 self.machine.cable(false).await?;
                 let (life, _) = self.life(boot, begun).await?;
-                (begun, life + two_devices)
+                (begun, life, life + two_devices)
             }
-            Scenario::Intent | Scenario::IntentWatchdog => (self.cluster.intend(self.node, boot).await?.1, two_devices),
+            Scenario::Term => {
+                let begun = Instant::now();
+                self.machine.cable(false).await?;
+                let (life, _) = self.life(boot, begun).await?;
+                self.machine.tell("term").await?;
+                (begun, feeding, life + two_devices)
+            }
+            Scenario::Clock => {
+                self.step_clock(3600).await?;
+                (self.cluster.intend(self.node, boot).await?.1, Duration::ZERO, two_devices)
+            }
+            Scenario::Intent | Scenario::Busy => {
+                (self.cluster.intend(self.node, boot).await?.1, Duration::ZERO, two_devices)
+            }
+            Scenario::IntentWatchdog => (self.cluster.intend(self.node, boot).await?.1, feeding, two_devices),
         };
-        self.wait_for_reset(scenario, begun, limit).await
+        let mut run = self.wait_for_reset(scenario, begun, limit).await?;
+        run.starved = self.machine.starved().zip(starved).map(|(after, before)| after.saturating_sub(before));
+        // A second for the way of the act into the guest.
+        if let Some(took) = run.took.filter(|took| *took + Duration::from_secs(1) < earliest) {
+            bail!(
+                "reset after {took:?}, earlier than {earliest:?}; meanwhile the guest waited {:?} for this machine's \
+                 processor",
+                run.starved.unwrap_or_default()
+            );
+        }
+        Ok(run)
     }
 
     async fn tell(&mut self, command: &str) -> anyhow::Result<Instant> {
@@ -183,6 +267,7 @@ impl Stage<'_> {
                         took: Some(at.saturating_duration_since(begun)),
                         limit: Some(limit),
                         watchdog_fired,
+                        starved: None,
                     });
                 }
                 Some(Event::Watchdog(_)) => watchdog_fired = true,
@@ -203,15 +288,15 @@ impl Stage<'_> {
         ensure!(state.starts_with("inactive"), "after a graceful stop the device says {state:?}");
         let record = self.cluster.record(self.node).await?.context("no record")?;
         ensure!(record.disarmed && record.boot_id == *boot, "the lease does not say disarmed: {record:?}");
-        let quiet = Instant::now() + self.timing.device() * 2;
-        loop {
-            match self.machine.next(quiet.saturating_duration_since(Instant::now())).await? {
-                Some(Event::Reset(_) | Event::Watchdog(_)) => bail!("the machine was reset after a graceful stop"),
-                Some(_) => {}
-                None => break,
-            }
-        }
+        self.stays_up(self.timing.device() * 2).await.context("after a graceful stop")?;
         self.machine.tell("start").await?;
-        Ok(Run { took: None, limit: None, watchdog_fired: false })
+        Ok(Run::quiet())
+    }
+}
+
+impl Run {
+    /// One in which no reset was wanted, and none came.
+    pub fn quiet() -> Self {
+        Self { took: None, limit: None, watchdog_fired: false, starved: None }
     }
 }

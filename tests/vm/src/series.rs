@@ -97,7 +97,7 @@ impl Series {
         let forward = world.cluster.free_address()?;
         let arguments = self.arguments(world, &node, &forward.to_string());
         let image = folder.join("image.cpio");
-        world.parts.write(&image, self.device, &arguments, &world.cluster.kubeconfig()?)?;
+        world.parts.write(&image, self.device, &arguments, self.scenario.prepare(), &world.cluster.kubeconfig()?)?;
         let spec = Spec {
             folder,
             kernel: world.parts.kernel_image()?,
@@ -124,16 +124,15 @@ impl Series {
         while self.runs.len() < self.wanted {
             let mut stage =
                 Stage { machine, cluster: &world.cluster, node, device: self.device, timing: &world.timing };
-            stage.ready(&boot).await?;
+            stage.ready(self.scenario, &boot).await?;
             drop(permit.take());
             if self.runs.len() + 1 == self.wanted {
                 stage.machine.tell("memory").await?;
                 self.memory = Some(stage.machine.answer("memory", BOOT).await?.1);
             }
             let run = stage.act(self.scenario, &boot).await?;
-            let reset = run.took.is_some();
             self.runs.push(run);
-            if reset {
+            if self.scenario.resets() || self.scenario == Scenario::Helpless {
                 // The guest is frozen in its firmware until others have booted.
                 machine.pause().await?;
                 self.after_reset(world, node, &boot).await?;
@@ -141,6 +140,11 @@ impl Series {
                 machine.cable(true).await?;
                 machine.resume().await?;
                 boot = self.booted(machine, Some(&boot)).await?;
+                if self.scenario == Scenario::Clock {
+                    let mut stage =
+                        Stage { machine, cluster: &world.cluster, node, device: self.device, timing: &world.timing };
+                    stage.one_reset_is_enough(&boot).await?;
+                }
             }
         }
         Ok(())
@@ -148,11 +152,15 @@ impl Series {
 
     /// What the lease has to say before the new boot writes it.
     async fn after_reset(&self, world: &World, node: &str, boot: &BootId) -> anyhow::Result<()> {
-        if matches!(self.scenario, Scenario::Intent | Scenario::IntentWatchdog) {
+        let fenced = [Scenario::Intent, Scenario::IntentWatchdog, Scenario::Clock, Scenario::Busy];
+        if fenced.contains(&self.scenario) {
             let record = world.cluster.record(node).await?.context("no record")?;
             ensure!(record.boot_id == *boot, "the lease is of another boot already");
             ensure!(record.acknowledged.is_some(), "the intent was not acknowledged before the reset: {record:?}");
-            world.cluster.clear_intent(node).await?;
+            // The scenario with the clock needs to see that the next boot leaves it alone.
+            if self.scenario != Scenario::Clock {
+                world.cluster.clear_intent(node).await?;
+            }
         }
         Ok(())
     }
@@ -214,7 +222,7 @@ pub async fn accelerator(parts: &Parts) -> anyhow::Result<Accelerator> {
     }
     let folder = tempfile::tempdir()?;
     let image = folder.path().join("image.cpio");
-    parts.write(&image, Device::Softdog, &["--version".to_owned()], &read(Path::new("/dev/null"))?)?;
+    parts.write(&image, Device::Softdog, &["--version".to_owned()], "", &read(Path::new("/dev/null"))?)?;
     let spec = Spec {
         folder: folder.path().to_owned(),
         kernel: parts.kernel_image()?,

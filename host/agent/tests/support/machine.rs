@@ -15,6 +15,7 @@ struct Memory {
     opened: usize,
     disarmed: usize,
     resets: usize,
+    broken: Option<String>,
 }
 
 #[derive(Default)]
@@ -34,6 +35,10 @@ impl TestMachine {
     pub fn resets(&self) -> usize {
         self.0.lock().unwrap().resets
     }
+    /// From now on the device cannot be opened, for this reason.
+    pub fn refuse_the_device(&self, why: &str) {
+        self.0.lock().unwrap().broken = Some(why.into());
+    }
     pub fn process_died(&self) {
         self.0.lock().unwrap().leash = None;
     }
@@ -42,6 +47,9 @@ impl TestMachine {
 impl Devices for TestMachine {
     fn open_watchdog(&self, leash: Arc<Leash>, _report: Report) -> BoxFuture<'_, Result<Watchdog, String>> {
         let mut memory = self.0.lock().unwrap();
+        if let Some(why) = memory.broken.clone() {
+            return async move { Err(why) }.boxed();
+        }
         memory.opened += 1;
         memory.leash = Some(leash);
         async { Ok(Watchdog { identity: "test".into(), timeout_millis: 10_000, resets: true }) }.boxed()

@@ -125,12 +125,16 @@ struct Network {
     cut: Arc<Mutex<Vec<String>>>,
     /// Nodes behind a cut: they reach each other, and nobody else.
     behind: Arc<Mutex<Vec<String>>>,
+    /// Instants at which a node asked a peer, whether it was reached or not.
+    questions: Arc<Mutex<Vec<(String, Mono)>>>,
+    clock: Arc<TestClock>,
     busy: Busy,
 }
 
 impl Peers for Network {
     fn ask(&self, peer: Peer, ask: Ask) -> BoxFuture<'_, PeerAnswer> {
         async move {
+            self.questions.lock().unwrap().push((self.me.clone(), self.clock.now()));
             let is_cut = {
                 let (cut, behind) = (self.cut.lock().unwrap(), self.behind.lock().unwrap());
                 cut.contains(&self.me)
@@ -181,6 +185,8 @@ pub struct Cluster {
     pub nodes: BTreeMap<String, TestNode>,
     isolated: Arc<Mutex<Vec<String>>>,
     behind: Arc<Mutex<Vec<String>>>,
+    questions: Arc<Mutex<Vec<(String, Mono)>>>,
+    boots: BTreeMap<String, u32>,
     settings: Settings,
     authority: Authority,
     clock: Arc<TestClock>,
@@ -216,6 +222,11 @@ impl Cluster {
     }
 
     pub async fn begun(names: &[&str], settings: Settings) -> Self {
+        Self::begun_on(names, settings, |_| {}).await
+    }
+
+    /// The same on machines that were prepared.
+    pub async fn begun_on(names: &[&str], settings: Settings, prepare: impl Fn(&TestMachine)) -> Self {
         tokio::time::pause();
         let (hold, released) = std::sync::mpsc::channel::<()>();
         tokio::task::spawn_blocking(move || released.recv());
@@ -226,6 +237,8 @@ impl Cluster {
             nodes: BTreeMap::new(),
             isolated: Arc::default(),
             behind: Arc::default(),
+            questions: Arc::default(),
+            boots: BTreeMap::new(),
             settings,
             authority,
             clock: Arc::new(TestClock(tokio::time::Instant::now())),
@@ -234,16 +247,22 @@ impl Cluster {
             _hold_time: hold,
         };
         for name in names {
-            cluster.start(name, Arc::default(), Arc::default()).await;
+            let machine = Arc::new(TestMachine::default());
+            prepare(&machine);
+            cluster.start(name, Arc::default(), machine).await;
         }
         cluster
     }
 
     async fn start(&mut self, name: &str, host: Arc<HostFolder>, machine: Arc<TestMachine>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let boot = match self.boots.get(name) {
+            None => format!("boot-of-{name}"),
+            Some(number) => format!("boot-{number}-of-{name}"),
+        };
         let me = Me {
             node: name.into(),
-            boot_id: BootId::new(format!("boot-of-{name}")).unwrap(),
+            boot_id: BootId::new(boot).unwrap(),
             address: listener.local_addr().unwrap().to_string(),
         };
         let api = Arc::new(FakeApi::new(name, Arc::clone(&self.store), self.busy.clone()));
@@ -269,6 +288,8 @@ impl Cluster {
             rpc: RpcPeers::default(),
             cut: Arc::clone(&self.isolated),
             behind: Arc::clone(&self.behind),
+            questions: Arc::clone(&self.questions),
+            clock: Arc::clone(&self.clock),
             busy: self.busy.clone(),
         };
         let host_file = host.file.lock().unwrap().clone();
@@ -312,8 +333,36 @@ impl Cluster {
         self.nodes[name].handle.configure(settings.clone());
     }
 
+    /// The machine was reset: another boot, an empty folder under `/run`, a new process.
+    pub async fn reboot(&mut self, name: &str) {
+        let node = self.nodes.remove(name).unwrap();
+        node.running.abort();
+        drop(node);
+        self.settle().await;
+        *self.boots.entry(name.into()).or_insert(1) += 1;
+        self.start(name, Arc::default(), Arc::default()).await;
+    }
+
     pub fn now(&self) -> Mono {
         self.clock.now()
+    }
+
+    /// When this node began to ask its peers, round for round.
+    pub fn rounds(&self, name: &str) -> Vec<Mono> {
+        let questions = self.questions.lock().unwrap();
+        let mut rounds: Vec<Mono> = questions.iter().filter(|(who, _)| who == name).map(|(_, at)| *at).collect();
+        rounds.dedup();
+        rounds
+    }
+
+    /// Whether its process still runs.
+    pub fn runs(&self, name: &str) -> bool {
+        !self.nodes[name].running.is_finished()
+    }
+
+    /// SIGTERM, without waiting for what comes of it.
+    pub fn terminate(&self, name: &str) {
+        self.nodes[name].handle.stop(Duration::from_secs(4));
     }
 
     pub fn feeds(&self, name: &str) -> bool {

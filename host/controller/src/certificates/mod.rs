@@ -3,6 +3,8 @@
 mod authority;
 mod rotation;
 mod signing;
+mod stock;
 
 pub use authority::establish;
 pub use signing::{Answered, sign};
+pub use stock::ensure_stock;

@@ -1,5 +1,7 @@
 //! The agent lease of a node: reading it, and changing our one annotation of it by compare-and-swap.
 
+use std::time::Duration;
+
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, ResourceExt};
@@ -38,6 +40,15 @@ pub fn verified(lease: &Lease, trust: &Trust) -> Result<AgentRecord, String> {
         .verify_record(text(CERTIFICATE), &node, text(RECORD).as_bytes(), text(RECORD_SIGNATURE))
         .map_err(|error| format!("the record of the agent does not count: {error}"))?;
     Ok(record)
+}
+
+/// Software steps that take longer than this are none.
+const NEVER: Duration = Duration::from_hours(24);
+
+/// Whether anything that the agent published can end its node's boot: what older tools call reboot capable.
+pub fn can_end(record: &AgentRecord) -> bool {
+    let watchdog = record.terms.watchdog.as_ref().filter(|_| !record.disarmed);
+    watchdog.is_some_and(|watchdog| watchdog.resets) || Duration::from_millis(record.terms.reset_steps_millis) < NEVER
 }
 
 /// Step 3: stores the intent over exactly the version that was read.

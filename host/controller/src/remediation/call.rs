@@ -150,11 +150,21 @@ impl<K: Remediation> Pass<K> {
         let new_taint =
             fence.tainted && !self.progress().owned.taints.contains(&crate::taints::text(&crate::taints::own()));
         let new_deadline = self.status.time_assumed_rebooted.is_none();
+        let acknowledged = |progress: &palisade_api::progress::Progress| {
+            progress.timeline.iter().filter(|entry| entry.stage == Stage::Acknowledged).count()
+        };
+        let acknowledged_before = acknowledged(self.progress());
         let observer = self.context.options.observer.clone();
         status::take_over(&mut self.status, &fence, &observer);
         if new_taint {
             self.node_event(Kind::Normal, "AddNoScheduleTaint", "the node takes no new pods during its remediation")
                 .await;
+        }
+        // Told by the controller: agents have no rights to write events.
+        if acknowledged(self.progress()) > acknowledged_before {
+            let boot = fence.boot.as_ref().map_or("?", |boot| boot.as_str());
+            let message = format!("the agent stopped feeding the watchdog and reboots the node; this ends boot {boot}");
+            self.node_event(Kind::Normal, event::NODE_REBOOT, &message).await;
         }
         if new_deadline && let Some(time) = &self.status.time_assumed_rebooted {
             let message = format!("the boot has ended at {} at the latest", time.0);

@@ -286,8 +286,15 @@ impl<K: Remediation> Pass<K> {
         let able = if from_outside {
             Ok(())
         } else {
-            match lease::api(&self.context.client, &self.context.options.namespace).get_opt(node).await? {
-                Some(found) => lease::verified(&found, &self.context.trust).map(|_| ()),
+            let found = lease::api(&self.context.client, &self.context.options.namespace).get_opt(node).await?;
+            match &found {
+                // Other remediators need no agent that can reset its node; this one does nothing else.
+                Some(found) => lease::verified(found, &self.context.trust).and_then(|record| {
+                    if K::NEEDS_CONFIG && !lease::can_end(&record) {
+                        return Err("it has no watchdog that resets it, and software reboot is disabled".to_owned());
+                    }
+                    Ok(())
+                }),
                 None => Err("it has no agent lease".to_owned()),
             }
         };

@@ -63,6 +63,8 @@ fn rules() -> Vec<PolicyRule> {
             &[CONFIG_NAME],
             &["get", "list", "watch"],
         ),
+        // What agents of the stock product ask about during a rollout from them.
+        rule("self-node-remediation.medik8s.io", "selfnoderemediations", &[], &["list"]),
     ]
 }
 

@@ -9,7 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     Affinity, Container, ContainerPort, EnvVar, EnvVarSource, HostPathVolumeSource, NodeAffinity, NodeSelector,
     NodeSelectorRequirement, NodeSelectorTerm, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec,
-    ResourceRequirements, SecurityContext, Toleration, Volume, VolumeMount,
+    ResourceRequirements, SecretVolumeSource, SecurityContext, Toleration, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -32,6 +32,9 @@ pub const FORCE_DELETION: &str = "snr.medik8s.io/force-deletion-revision";
 pub const REVISION: &str = "1";
 /// Argument by which an agent knows, and publishes, which generation of the configuration it runs with.
 const GENERATION: &str = "--config-generation=";
+
+/// Where agents find the key pair with which they answer agents of the stock product.
+const STOCK_CERTIFICATES: &str = "/etc/palisade/stock";
 
 /// What the DaemonSet is made of.
 #[derive(Debug, Clone, Copy)]
@@ -150,6 +153,16 @@ fn pod(wanted: &Wanted<'_>, generation: i64) -> PodSpec {
         volumes: Some(vec![
             folder("devices", "/dev", "Directory"),
             folder("run", "/run/palisade", "DirectoryOrCreate"),
+            Volume {
+                name: "stock-certificates".to_owned(),
+                secret: Some(SecretVolumeSource {
+                    secret_name: Some(self_node::CERTIFICATES.to_owned()),
+                    // A cluster that never ran the stock product may have none.
+                    optional: Some(true),
+                    ..SecretVolumeSource::default()
+                }),
+                ..Volume::default()
+            },
         ]),
         containers: vec![container(spec, wanted.image, generation)],
         ..PodSpec::default()
@@ -168,7 +181,7 @@ fn container(spec: &SelfNodeRemediationConfigSpec, image: &str, generation: i64)
         // A node must be able to restart its agent while the registry is out of reach: its watchdog runs.
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: Some(vec!["/palisade-agent".to_owned()]),
-        args: Some(vec![format!("{GENERATION}{generation}")]),
+        args: Some(vec![format!("{GENERATION}{generation}"), format!("--stock-certificates={STOCK_CERTIFICATES}")]),
         env: Some(environment(spec)),
         ports: Some(vec![ContainerPort {
             name: Some("self-n-r-port".to_owned()),
@@ -188,7 +201,11 @@ fn container(spec: &SelfNodeRemediationConfigSpec, image: &str, generation: i64)
             read_only_root_filesystem: Some(true),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![mount("devices", "/dev"), mount("run", "/run/palisade")]),
+        volume_mounts: Some(vec![
+            mount("devices", "/dev"),
+            mount("run", "/run/palisade"),
+            VolumeMount { read_only: Some(true), ..mount("stock-certificates", STOCK_CERTIFICATES) },
+        ]),
         ..Container::default()
     }
 }

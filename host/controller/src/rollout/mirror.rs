@@ -19,8 +19,6 @@ use crate::fence::lease;
 const LOOK: Duration = Duration::from_secs(5);
 /// No round takes longer.
 const LIMIT: Duration = Duration::from_mins(1);
-/// A reset bound beyond this means that nothing can end the boot.
-const NEVER: Duration = Duration::from_hours(24);
 
 /// Copies until the future is dropped.
 pub async fn run(context: &Context) {
@@ -39,10 +37,8 @@ type Values = (String, String);
 /// Whether the agent can end its node, and the timeout of its watchdog in whole seconds, rounded up; 0 without one.
 pub(super) fn values(record: &AgentRecord) -> Values {
     let watchdog = record.terms.watchdog.as_ref().filter(|_| !record.disarmed);
-    let resets = watchdog.is_some_and(|watchdog| watchdog.resets);
-    let capable = resets || record.terms.reset_bound() < NEVER;
     let seconds = watchdog.map_or(0, |watchdog| watchdog.timeout_millis.div_ceil(1_000));
-    (capable.to_string(), seconds.to_string())
+    (lease::can_end(record).to_string(), seconds.to_string())
 }
 
 async fn look(context: &Context, known: &mut HashMap<String, Values>) -> Result<(), Error> {

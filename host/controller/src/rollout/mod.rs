@@ -65,8 +65,9 @@ async fn watch(context: &Context, changed: &Notify) {
 }
 
 async fn follow(context: &Context, options: &Options, changed: &Notify) {
+    let mut stock = false;
     loop {
-        let pause = match within(LIMIT, "the rollout of the agents", look(context, options)).await {
+        let pause = match within(LIMIT, "the rollout of the agents", look(context, options, &mut stock)).await {
             Ok(()) => LOOK,
             // Somebody else was first; the next look sees what is true.
             Err(Error::Conflict) => Duration::from_millis(200),
@@ -80,7 +81,9 @@ async fn follow(context: &Context, options: &Options, changed: &Notify) {
     }
 }
 
-async fn look(context: &Context, options: &Options) -> Result<(), Error> {
+/// `stock` is whether the key pair of the stock product's agents is there. That is looked at once: whoever deletes it
+/// later wants no answers to be given any more.
+async fn look(context: &Context, options: &Options, stock: &mut bool) -> Result<(), Error> {
     // Without a configuration the DaemonSet goes with it, as its owner reference says.
     let Some(config) = context.config() else { return Ok(()) };
     let about = kube::Resource::object_ref(&*config, &());
@@ -92,6 +95,10 @@ async fn look(context: &Context, options: &Options) -> Result<(), Error> {
         let text = format!("{}; the agents stay as they are", problems.join("; "));
         context.events.post(&context.client, about, Kind::Warning, event::INVALID_CONFIG, &text).await;
         return report::report(context, &config, &problems, None).await;
+    }
+    if !*stock {
+        crate::certificates::ensure_stock(&context.client, &context.options.namespace).await?;
+        *stock = true;
     }
     access::ensure(context).await?;
     let pace = daemon_set::Pace::of(&config.spec, &context.leases.state());

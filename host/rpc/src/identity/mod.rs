@@ -57,6 +57,6 @@ pub enum IdentityError {
     BadSignature,
 }
 
-fn material(what: &'static str) -> impl Fn(rcgen::Error) -> IdentityError {
+pub(crate) fn material<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> IdentityError {
     move |error| IdentityError::Material { what, detail: error.to_string() }
 }

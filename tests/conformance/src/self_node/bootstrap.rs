@@ -15,10 +15,14 @@ use crate::value::brief;
 use crate::world::World;
 
 const SECTION: &str = "9.2";
-const GROUP: &str = "self-node-remediation.medik8s.io/v1alpha1";
-const CONFIGS: &str = "SelfNodeRemediationConfig";
-const CONFIG: &str = "self-node-remediation-config";
-const AGENTS: &str = "self-node-remediation-ds";
+/// Group and version.
+pub const GROUP: &str = "self-node-remediation.medik8s.io/v1alpha1";
+/// Kind of the configuration.
+pub const CONFIGS: &str = "SelfNodeRemediationConfig";
+/// Its one name.
+pub const CONFIG: &str = "self-node-remediation-config";
+/// Name of the agents' DaemonSet.
+pub const AGENTS: &str = "self-node-remediation-ds";
 const TEMPLATE: &str = "self-node-remediation-automatic-strategy-template";
 
 /// A controller that rolls out agents.
@@ -37,7 +41,8 @@ pub async fn clear(w: &Rc<World>) -> anyhow::Result<()> {
     w.delete("SelfNodeRemediationTemplate", NAMESPACE, TEMPLATE).await
 }
 
-async fn begin(w: &Rc<World>) -> anyhow::Result<()> {
+/// A cluster without anything that a controller brings along.
+pub async fn begin(w: &Rc<World>) -> anyhow::Result<()> {
     know(w).await?;
     clear(w).await?;
     for kind in [CONFIGS, "DaemonSet", "SelfNodeRemediationTemplate"] {
@@ -46,17 +51,25 @@ async fn begin(w: &Rc<World>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn agents(w: &World, what: &str, probe: impl Fn(&Value) -> bool) -> anyhow::Result<Rc<Value>> {
+/// Waits until the agents' DaemonSet is as wanted.
+pub async fn agents(w: &World, what: &str, probe: impl Fn(&Value) -> bool) -> anyhow::Result<Rc<Value>> {
     w.until(what, "DaemonSet", NAMESPACE, AGENTS, |set| if probe(set) { Ok(()) } else { Err(brief(&set["spec"])) })
         .await
 }
 
-fn variable<'a>(set: &'a Value, name: &str) -> &'a Value {
+/// Waits until the agents are rolled out, so that the controller knows its configuration.
+pub async fn agents_of(w: &World) -> anyhow::Result<()> {
+    agents(w, "the agents", |_| true).await.map(drop)
+}
+
+/// A variable of the agents' environment.
+pub fn variable<'a>(set: &'a Value, name: &str) -> &'a Value {
     let list = set["spec"]["template"]["spec"]["containers"][0]["env"].as_array();
     list.and_then(|list| list.iter().find(|one| one["name"] == name)).map_or(&Value::Null, |one| &one["value"])
 }
 
-fn config(spec: Value) -> Value {
+/// The configuration where it counts.
+pub fn config(spec: Value) -> Value {
     json!({ "apiVersion": GROUP, "kind": CONFIGS, "metadata": { "name": CONFIG, "namespace": NAMESPACE }, "spec": spec })
 }
 
@@ -120,7 +133,7 @@ pub fn cases() -> Vec<Case> {
             }),
         case("C031", Keep, SECTION)
             .given("the DaemonSet is edited, then deleted")
-            .then("reverted, then made again")
+            .then("reverted, also when its container's arguments are changed, then made again")
             .at(Place::Alone)
             .run(async |w| {
                 begin(&w).await?;
@@ -132,6 +145,16 @@ pub fn cases() -> Vec<Case> {
                     let pod = &set["spec"]["template"]["spec"];
                     pod["hostNetwork"].is_null() && pod["priorityClassName"] == "system-node-critical"
                         && set["metadata"]["generation"].as_i64() > first["metadata"]["generation"].as_i64()
+                })
+                .await?;
+                let mut containers = first["spec"]["template"]["spec"]["containers"].clone();
+                containers[0]["args"] = json!(["--reboot=none"]);
+                let edit = json!({ "spec": { "template": { "spec": { "containers": containers } } } });
+                w.patch("DaemonSet", NAMESPACE, AGENTS, edit).await?;
+                let arguments = &first["spec"]["template"]["spec"]["containers"][0]["args"];
+                agents(&w, "the arguments are reverted", |set| {
+                    set["spec"]["template"]["spec"]["containers"][0]["args"] == *arguments
+                        && set["metadata"]["generation"].as_i64() > Some(3)
                 })
                 .await?;
                 w.delete("DaemonSet", NAMESPACE, AGENTS).await?;

@@ -5,8 +5,10 @@ mod agents;
 mod bootstrap;
 pub mod catalogue;
 mod famous;
+mod kept;
 mod manager;
 mod release;
+mod steady;
 mod subject;
 
 use std::rc::Rc;
@@ -16,10 +18,18 @@ use crate::world::World;
 
 /// All cases.
 pub fn cases() -> Vec<Case> {
-    [admission::cases(), bootstrap::cases(), manager::cases(), release::cases(), famous::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        admission::cases(),
+        bootstrap::cases(),
+        manager::cases(),
+        release::cases(),
+        steady::cases(),
+        kept::cases(),
+        famous::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Makes the kinds known and watches the remediations.

@@ -209,7 +209,7 @@ fn taint(w: &crate::world::World, node: &str) -> Value {
 }
 
 /// What the garbage collection of pods does, and whoever holds the finalizer.
-async fn free(w: &crate::world::World, pod: &str) -> anyhow::Result<()> {
+pub async fn free(w: &crate::world::World, pod: &str) -> anyhow::Result<()> {
     let _ = w.patch("Pod", &w.name, pod, json!({ "metadata": { "finalizers": null } })).await;
     let now = kube::api::DeleteParams::default().grace_period(0);
     match w.plane.api("Pod", &w.name)?.delete(pod, &now).await {
