@@ -1,6 +1,7 @@
 //! `palisade`: the controller, the sandbox, and what people ask of them.
 
 mod controller;
+mod explain;
 mod sandbox;
 
 use std::process::ExitCode;
@@ -20,6 +21,12 @@ struct Cli {
 enum Command {
     /// Runs the controller.
     Controller(controller::Arguments),
+    /// Says of one node why it is, or is not, being remediated, and what comes next.
+    Explain(explain::Explain),
+    /// The fleet, its policies and remediations on one screen.
+    Status(explain::Status),
+    /// What happened to a node, second by second.
+    History(explain::History),
     /// A small cluster on this machine, with nodes that can fail.
     #[command(subcommand)]
     Sandbox(sandbox::Command),
@@ -31,6 +38,9 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let result = match cli.command {
         Command::Controller(arguments) => controller::run(arguments),
+        Command::Explain(arguments) => return explain::explain(&arguments),
+        Command::Status(arguments) => return explain::status(&arguments),
+        Command::History(arguments) => return explain::history(&arguments),
         Command::Sandbox(command) => sandbox::run(command),
     };
     program::ended("palisade", result)

@@ -9,6 +9,8 @@ mod crds;
 mod demo;
 mod etcd;
 mod guests;
+mod install;
+mod manifests;
 mod model;
 mod netns;
 mod shell;
@@ -80,6 +82,19 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Write `deploy/palisade.yaml` from the chart, or check that it is up to date.
+    Manifests {
+        /// Fail on a difference instead of writing.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Install, remediate with the installed rights, uninstall: what `deploy/` ships, on a real control plane.
+    #[command(disable_help_flag = true)]
+    Install {
+        /// Options of the program; `cargo xtask install --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
     /// Faults of the network with agents and controller in network namespaces, on a real control plane.
     #[command(disable_help_flag = true)]
     Netns {
@@ -128,6 +143,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Simulate(options) => simulate::run(&workspace, &options),
         Command::Guests => guests::build(&workspace).map(drop),
         Command::Crds { check } => crds::run(&workspace, check),
+        Command::Manifests { check } => manifests::run(&workspace, check),
+        Command::Install { options } => install::run(&workspace, &options),
         Command::Netns { options } => netns::run(&workspace, &options),
         Command::Conformance { options } => conformance::run(&workspace, &options),
         Command::Etcd => etcd::run(&workspace),

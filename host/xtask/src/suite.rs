@@ -11,7 +11,7 @@ use anyhow::Context;
 use crate::demo::Parts;
 use crate::workspace::{Workspace, cargo};
 use crate::{
-    bench, build, check, conformance, controlplane, crds, etcd, guests, model, netns, shell, simulate, tools, vm,
+    bench, build, check, conformance, controlplane, crds, etcd, guests, install, manifests, model, netns, shell, simulate, tools, vm,
 };
 
 type Work = fn(&Workspace) -> anyhow::Result<()>;
@@ -24,6 +24,7 @@ const FIRST: &[Step] = &[
     ("lint", check::lint),
     ("unit", unit),
     ("crds", |workspace| crds::run(workspace, true)),
+    ("manifests", |workspace| manifests::run(workspace, true)),
     ("dependencies", check::dependencies),
     ("programs", programs),
 ];
@@ -46,6 +47,7 @@ const TRACKS: &[Track] = &[
             ("netns", |workspace| netns::run(workspace, &["--lanes", "2"].map(str::to_owned))),
             ("vm", vm::step),
             ("bench", bench::assertions),
+            ("install", |workspace| install::run(workspace, &[])),
         ],
     },
     // These compute: they take what the others leave.

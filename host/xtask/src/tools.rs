@@ -8,6 +8,7 @@ use crate::workspace::{Workspace, cargo};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 const CARGO_DENY: &str = "0.20.2";
+const HELM: &str = "3.22.0";
 
 /// Adds the Wasm target to the toolchain in use, also where rustup may not install by itself.
 pub fn wasm_target(workspace: &Workspace) -> anyhow::Result<()> {
@@ -41,6 +42,25 @@ pub fn cargo_deny(workspace: &Workspace) -> anyhow::Result<PathBuf> {
         shell::step("building cargo-deny (about 5 minutes, once per machine)", &mut install)?;
         // Only the program is needed; its build folder is as large as ours.
         std::fs::remove_dir_all(folder.join("target")).ok();
+    }
+    Ok(program)
+}
+
+/// Helm of the pinned version, built once per machine from the Go module proxy.
+pub fn helm(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let folder = workspace.cache.join(format!("helm-{HELM}"));
+    let program = folder.join("helm");
+    if !program.exists() {
+        // Built beside and renamed, so that an interrupted build never looks like a finished one.
+        let unfinished = folder.join("unfinished");
+        let mut install = Command::new("go");
+        install
+            .args(["install", "-trimpath", "-ldflags", "-s -w", &format!("helm.sh/helm/v3/cmd/helm@v{HELM}")])
+            .envs([("CGO_ENABLED", "0"), ("GOTOOLCHAIN", "local")])
+            .env("GOBIN", &unfinished)
+            .current_dir(&workspace.cache);
+        shell::step("building Helm from Go modules (about 5 minutes, once per machine)", &mut install)?;
+        std::fs::rename(unfinished.join("helm"), &program)?;
     }
     Ok(program)
 }

@@ -1,0 +1,50 @@
+//! `palisade-install`: the installation as a user meets it. The commands are those of `deploy/README.md`; afterwards
+//! nobody of ours is an administrator: controllers run with the token of their service account, agents with tokens that
+//! are bound to the pods of the DaemonSet, as a kubelet gives them.
+
+mod agents;
+mod audit;
+mod leftovers;
+mod readme;
+mod story;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use palisade_bench::plane::Parts;
+
+/// Installs, remediates, uninstalls.
+#[derive(Debug, Parser)]
+pub struct Arguments {
+    /// Folder with the manifests, and README.md with the commands.
+    #[arg(long, value_name = "FOLDER", default_value = "deploy")]
+    deploy: PathBuf,
+    /// The Helm program.
+    #[arg(long, value_name = "FILE")]
+    helm: PathBuf,
+    /// The agent program.
+    #[arg(long, value_name = "FILE")]
+    agent: PathBuf,
+    /// Leave logs and control plane files where they are.
+    #[arg(long)]
+    keep: bool,
+    #[command(flatten)]
+    parts: Parts,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::OFF).init();
+    palisade_sandbox::program::run("palisade-install", async {
+        let dir = std::env::temp_dir().join(format!("palisade-install-{}", std::process::id()));
+        std::fs::create_dir_all(&dir)?;
+        let played = story::play(&arguments, &dir).await;
+        if played.is_ok() && !arguments.keep {
+            let _ = std::fs::remove_dir_all(&dir);
+        } else {
+            eprintln!("everything is kept in {}", dir.display());
+        }
+        played.map(|()| true)
+    })
+}
