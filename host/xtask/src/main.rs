@@ -11,6 +11,7 @@ mod etcd;
 mod guests;
 mod model;
 mod netns;
+mod power;
 mod shell;
 mod simulate;
 mod suite;
@@ -96,6 +97,8 @@ enum Command {
     },
     /// The guard of etcd's quorum against a real etcd of three members with TLS.
     Etcd,
+    /// Real fence agents against simulators of IPMI and Redfish management controllers.
+    Power,
     /// Start a real control plane (kube-apiserver, etcd, controller manager, scheduler) and print its kubeconfig; with
     /// `--nodes N` with N fake nodes on it and orders to let them fail, as a new cluster unless `--keep` is given.
     Controlplane {
@@ -131,6 +134,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Netns { options } => netns::run(&workspace, &options),
         Command::Conformance { options } => conformance::run(&workspace, &options),
         Command::Etcd => etcd::run(&workspace),
+        Command::Power => power::run(&workspace),
         Command::Controlplane { options } => controlplane::run(&workspace, &options),
     }
 }

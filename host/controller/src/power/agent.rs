@@ -88,6 +88,14 @@ impl Agents {
         verdict::switched(&ended, &subject, &redactor)
     }
 
+    /// Whether agent, parameters and Secrets are there and make sense. The device is not asked.
+    pub async fn check(&self, client: &Client, machine: &Machine) -> Result<(), Fault> {
+        machine.limit()?;
+        let program = self.catalogue.find(&machine.spec.agent)?;
+        let metadata = self.describe(&program).await?;
+        resolve(client, machine, metadata.as_ref()).await.map(drop)
+    }
+
     /// Ends whatever still runs for a remediation.
     pub async fn sweep(mark: &str) -> Result<(), RunError> {
         process::sweep(mark).await

@@ -44,7 +44,13 @@ impl HostOf {
         Api::namespaced_with(client.clone(), &self.namespace, &resource())
     }
 
-    async fn get(&self, client: &Client) -> Result<Value, Fault> {
+    /// Whether it may be held off. It is not touched.
+    pub async fn check(&self, client: &Client) -> Result<(), Fault> {
+        bare_metal::may_hold(&self.get(client).await?, &self.hold())
+    }
+
+    /// The host as it is now.
+    pub async fn get(&self, client: &Client) -> Result<Value, Fault> {
         let named = format!("BareMetalHost {}/{}", self.namespace, self.name);
         match tokio::time::timeout(REQUEST, self.api(client).get_opt(&self.name)).await {
             Ok(Ok(Some(host))) => Ok(serde_json::to_value(host).unwrap_or_default()),

@@ -11,7 +11,8 @@ use super::process::{End, Ended};
 const STATUS_OFF: i32 = 2;
 
 /// Words by which agents tell that the device answered and said no.
-const REFUSED: [&str; 12] = [
+const REFUSED: [&str; 13] = [
+    "certificate verify failed",
     "unauthorized",
     "authentication",
     "not authorized",
@@ -74,7 +75,7 @@ fn fault(ended: &Ended, subject: &str, redactor: &Redactor) -> Fault {
         End::TimedOut => Fault::TimedOut(format!("{subject} was ended by its time limit (spec.timeout)")),
         End::Signal => Fault::Failed(format!("{subject} was killed by somebody else")),
         End::Code(_) if any(&REFUSED) => {
-            Fault::Refused(format!("{subject}: the device refuses: {said}; check the credentials"))
+            Fault::Refused(format!("{subject}: the device refuses: {said}; check credentials and certificates"))
         }
         End::Code(_) if any(&UNREACHABLE) => {
             Fault::Unreachable(format!("{subject}: the device cannot be reached: {said}; check address and network"))
