@@ -19,6 +19,7 @@ pub mod leader;
 mod metrics;
 pub mod notify;
 mod outbound;
+pub mod power;
 mod remediation;
 pub mod rollout;
 mod taints;

@@ -13,6 +13,7 @@ mod install;
 mod manifests;
 mod model;
 mod netns;
+mod power;
 mod shell;
 mod simulate;
 mod suite;
@@ -111,6 +112,8 @@ enum Command {
     },
     /// The guard of etcd's quorum against a real etcd of three members with TLS.
     Etcd,
+    /// Real fence agents against simulators of IPMI and Redfish management controllers.
+    Power,
     /// Start a real control plane (kube-apiserver, etcd, controller manager, scheduler) and print its kubeconfig; with
     /// `--nodes N` with N fake nodes on it and orders to let them fail, as a new cluster unless `--keep` is given.
     Controlplane {
@@ -148,6 +151,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Netns { options } => netns::run(&workspace, &options),
         Command::Conformance { options } => conformance::run(&workspace, &options),
         Command::Etcd => etcd::run(&workspace),
+        Command::Power => power::run(&workspace),
         Command::Controlplane { options } => controlplane::run(&workspace, &options),
     }
 }

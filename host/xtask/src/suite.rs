@@ -11,7 +11,8 @@ use anyhow::Context;
 use crate::demo::Parts;
 use crate::workspace::{Workspace, cargo};
 use crate::{
-    bench, build, check, conformance, controlplane, crds, etcd, guests, install, manifests, model, netns, shell, simulate, tools, vm,
+    bench, build, check, conformance, controlplane, crds, etcd, guests, install, manifests, model, netns, power, shell,
+    simulate, tools, vm,
 };
 
 type Work = fn(&Workspace) -> anyhow::Result<()>;
@@ -56,6 +57,7 @@ const TRACKS: &[Track] = &[
         steps: &[
             ("controlplane", controlplane_itself),
             ("etcd", etcd::run),
+            ("power", power::run),
             ("model", |workspace| model::run(workspace, &["--all"].map(str::to_owned))),
             ("simulate", |workspace| simulate::run(workspace, &simulate::Options::SUITE)),
         ],

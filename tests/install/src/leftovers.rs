@@ -9,13 +9,21 @@ const OURS: &[&str] = &["palisade", "medik8s", "self-node-remediation", "node-he
 
 /// Nodes carry no taint, label or annotation of ours.
 pub async fn on_nodes(readme: &Readme, annotations_too: bool) -> anyhow::Result<()> {
-    let fields = if annotations_too { "{.spec.taints}{.metadata.annotations}{.spec.unschedulable}" } else { "{.spec.taints}{.spec.unschedulable}" };
+    let fields = if annotations_too {
+        "{.spec.taints}{.metadata.annotations}{.spec.unschedulable}"
+    } else {
+        "{.spec.taints}{.spec.unschedulable}"
+    };
     let said = readme
-        .shell(&format!("kubectl get nodes -o jsonpath='{{range .items[*]}}{{.metadata.name}} {fields}{{\"\\n\"}}{{end}}'"))
+        .shell(&format!(
+            "kubectl get nodes -o jsonpath='{{range .items[*]}}{{.metadata.name}} {fields}{{\"\\n\"}}{{end}}'"
+        ))
         .await?;
     let left: Vec<&str> = said
         .lines()
-        .filter(|line| OURS.iter().any(|word| line.contains(word)) || line.contains("out-of-service") || line.ends_with("true"))
+        .filter(|line| {
+            OURS.iter().any(|word| line.contains(word)) || line.contains("out-of-service") || line.ends_with("true")
+        })
         .collect();
     ensure!(left.is_empty(), "nodes still carry something of ours:\n{}", left.join("\n"));
     Ok(())
