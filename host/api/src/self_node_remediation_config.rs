@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::duration::GoDuration;
@@ -51,6 +51,7 @@ pub struct SelfNodeRemediationConfigSpec {
     pub endpoint_health_check_url: Option<String>,
     /// Extension: what a control-plane node does that lost the API. Left out: SelfFence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "control_plane_policy")]
     pub control_plane_policy: Option<ControlPlanePolicy>,
     /// Port of the agents.
     #[serde(default = "default::host_port")]
@@ -71,7 +72,7 @@ pub struct SelfNodeRemediationConfigSpec {
 }
 
 /// What a control-plane node does that lost the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum ControlPlanePolicy {
     /// It ends itself like every other node, and its end can be proven by time.
     #[default]
@@ -79,6 +80,10 @@ pub enum ControlPlanePolicy {
     /// It may exempt itself by its own diagnostics or because another control-plane node answers. In return its end is
     /// never proven by time alone: it needs its acknowledgement, a new boot, or evidence from outside.
     Diagnose,
+}
+
+fn control_plane_policy(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": ["SelfFence", "Diagnose"] })
 }
 
 impl Default for SelfNodeRemediationConfigSpec {
