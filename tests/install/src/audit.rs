@@ -47,7 +47,11 @@ pub async fn judge(client: &Client, log: &Query) -> anyhow::Result<()> {
         let mine = log.by_user(&format!("system:serviceaccount:{NAMESPACE}:{account}"));
         ensure!(mine.count() > 0, "{account} asked for nothing: this shows nothing");
         let refused = mine.filter(|entry| entry.response_status.code == 403);
-        ensure!(refused.count() == 0, "{account} misses rights, or used some that it should not:\n{}", refused.lines(20));
+        ensure!(
+            refused.count() == 0,
+            "{account} misses rights, or used some that it should not:\n{}",
+            refused.lines(20)
+        );
         let used: BTreeSet<Right> = mine.entries().iter().map(right).collect();
         let given = given(client, account).await?;
         let unused: Vec<&Right> = given.iter().filter(|right| !is_used(right, &used)).collect();
@@ -99,7 +103,10 @@ async fn given(client: &Client, account: &str) -> anyhow::Result<BTreeSet<Right>
     for rule in rules {
         for group in rule.api_groups.iter().flatten() {
             for resource in rule.resources.iter().flatten() {
-                ensure!(resource != "*" && group != "*", "{account}: a rule gives everything of {group:?} {resource:?}");
+                ensure!(
+                    resource != "*" && group != "*",
+                    "{account}: a rule gives everything of {group:?} {resource:?}"
+                );
                 for verb in &rule.verbs {
                     ensure!(verb != "*", "{account}: a rule gives every verb on {resource}");
                     let what = if group.is_empty() { resource.clone() } else { format!("{resource}.{group}") };

@@ -57,7 +57,10 @@ pub async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     let (lab, controllers, _tokens) = people(arguments, &stand, dir, timings).await?;
     stand.readme.run("wait").await?;
     let unhealthy_for = go(timings.unhealthy_for);
-    stand.readme.run_with("policy", |block| block.replace("duration: 300s", &format!("duration: {unhealthy_for}"))).await?;
+    stand
+        .readme
+        .run_with("policy", |block| block.replace("duration: 300s", &format!("duration: {unhealthy_for}")))
+        .await?;
     agents_are_up(&stand, usize::from(NODES)).await?;
     workload::create(&stand.admin, SHOP, 1, &lab.spec.name).await?;
     let node = stand.runs_on(None).await?;
@@ -89,16 +92,20 @@ pub async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     stand.readme.run("uninstall-stop").await?;
     leftovers::on_nodes(&stand.readme, false).await.context("after remediations were given up")?;
     lab.heal().await;
-    stand.readme.run("uninstall-remove").await?;
-    leftovers::on_nodes(&stand.readme, true).await?;
-    leftovers::anywhere(&stand.readme).await?;
+    // What the first line of the next block does to real ones.
     for controller in controllers {
         controller.stop().await;
     }
+    stand.readme.run("uninstall-remove").await?;
+    leftovers::on_nodes(&stand.readme, true).await?;
+    leftovers::anywhere(&stand.readme).await?;
 
     chapter("installed and removed by Helm");
     stand.readme.run("helm-install").await?;
-    let manifest = stand.readme.block("install")?.replace("kubectl apply --server-side", "kubectl diff --server-side --force-conflicts");
+    let manifest = stand
+        .readme
+        .block("install")?
+        .replace("kubectl apply --server-side", "kubectl diff --server-side --force-conflicts");
     let (code, said) = stand.readme.try_shell(&manifest).await?;
     ensure!(code == Some(0), "what Helm installed differs from the one file ({code:?}):\n{said}");
     stand.readme.run("helm-uninstall").await?;
@@ -141,7 +148,8 @@ async fn people(
     };
     let lab = Lab::start(spec, happenings).await?;
     tasks.spawn(agents::hand_out_tokens(stand.admin.clone(), lab_dir));
-    let options = ["--leader-elect", "--agent-image", "registry.example/palisade/agent:test"].map(str::to_owned).to_vec();
+    let options =
+        ["--leader-elect", "--agent-image", "registry.example/palisade/agent:test"].map(str::to_owned).to_vec();
     let settings = controller::Settings { options, log: "info".to_owned() };
     let mut controllers = Vec::new();
     for name in ["controller-a", "controller-b"] {
@@ -157,7 +165,10 @@ async fn agents_are_up(stand: &Stand, nodes: usize) -> anyhow::Result<()> {
         let found = leases.list(&ListParams::default()).await?;
         let claims = found.items.iter().filter(|lease| {
             let view = LeaseView::from_annotations(lease.annotations());
-            view.is_ok_and(|view| view.record.is_some_and(|record| record.terms.claims.self_fences && record.terms.jury.len() == nodes - 1))
+            view.is_ok_and(|view| {
+                view.record
+                    .is_some_and(|record| record.terms.claims.self_fences && record.terms.jury.len() == nodes - 1)
+            })
         });
         let count = claims.count();
         Ok(if count == nodes { Ok(()) } else { Err(format!("{count} of {nodes}")) })
@@ -181,10 +192,19 @@ async fn looker(stand: &Stand, dir: &Path) -> anyhow::Result<()> {
 impl Stand {
     /// Asks `palisade` as the one who may only look; both ways of answering have to agree on the exit code.
     async fn ask(&self, dir: &Path, words: &[&str], code: i32, says: &str) -> anyhow::Result<String> {
-        let line = format!("{} {} --kubeconfig {}", self.palisade.display(), words.join(" "), dir.join("looker.kubeconfig").display());
+        let line = format!(
+            "{} {} --kubeconfig {}",
+            self.palisade.display(),
+            words.join(" "),
+            dir.join("looker.kubeconfig").display()
+        );
         let (ended, said) = wait::until(PATIENCE, &format!("palisade {} says {says:?}", words.join(" ")), async || {
             let (ended, said) = self.readme.try_shell(&line).await?;
-            Ok(if ended == Some(code) && said.contains(says) { Ok((ended, said)) } else { Err(format!("exit code {ended:?}:\n{said}")) })
+            Ok(if ended == Some(code) && said.contains(says) {
+                Ok((ended, said))
+            } else {
+                Err(format!("exit code {ended:?}:\n{said}"))
+            })
         })
         .await?;
         ensure!(!said.contains('\u{1b}'), "no colours off a terminal");

@@ -6,10 +6,10 @@ use anyhow::bail;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
+use palisade_api::FencingCertificate;
 use palisade_api::keys::{palisade, remediation};
 use palisade_api::node_health_check::{NodeHealthCheck, UnhealthyNode};
 use palisade_api::reasons::{condition, extension, phase};
-use palisade_api::FencingCertificate;
 use palisade_core::health::Selector;
 use serde::Serialize;
 
@@ -145,7 +145,10 @@ pub fn of(all: &Snapshot, node: &str) -> anyhow::Result<Answer> {
         let mut known: Vec<String> = all.nodes.iter().map(name).collect();
         known.sort();
         known.truncate(8);
-        bail!("there is no node {node:?}, and no policy or remediation knows one; nodes are for example {}", known.join(", "));
+        bail!(
+            "there is no node {node:?}, and no policy or remediation knows one; nodes are for example {}",
+            known.join(", ")
+        );
     }
     let (state, summary) = summary(found, &policies, &remediations);
     Ok(Answer {
@@ -164,9 +167,8 @@ fn reported(node: &Node) -> Reported {
     let (status, since, reason) = ready(node).unwrap_or_else(|| ("not reported".to_owned(), None, String::new()));
     let labels = node.labels().get(remediation::EXCLUDE).map(|value| format!("label {}={value}", remediation::EXCLUDE));
     let annotations = [palisade::VETO, palisade::ATTEMPTS_FORGIVEN, remediation::CONFIRMED_HEALTHY];
-    let annotations = annotations
-        .into_iter()
-        .filter_map(|key| Some(format!("annotation {key}: {}", node.annotations().get(key)?)));
+    let annotations =
+        annotations.into_iter().filter_map(|key| Some(format!("annotation {key}: {}", node.annotations().get(key)?)));
     Reported {
         ready: status,
         since,
@@ -230,7 +232,8 @@ fn in_force(kind: &str) -> bool {
 
 /// Whether a line is about this node, and not about one whose name begins like it.
 fn mentions(line: &str, node: &str) -> bool {
-    line.split(|c: char| !(c.is_ascii_alphanumeric() || "-.".contains(c))).any(|word| word.trim_end_matches('.') == node)
+    line.split(|c: char| !(c.is_ascii_alphanumeric() || "-.".contains(c)))
+        .any(|word| word.trim_end_matches('.') == node)
 }
 
 fn threshold(policy: &NodeHealthCheck) -> String {
@@ -270,11 +273,20 @@ pub fn of_remediation(one: &Remediation) -> RemediationAnswer {
 
 fn summary(node: Option<&Node>, policies: &[PolicyAnswer], remediations: &[RemediationAnswer]) -> (State, String) {
     if let Some(one) = remediations.iter().find(|one| one.contradicted) {
-        return (State::Held, format!("{} {} is contradicted: the old boot showed life after its end; nothing more is released", one.kind, one.name));
+        return (
+            State::Held,
+            format!(
+                "{} {} is contradicted: the old boot showed life after its end; nothing more is released",
+                one.kind, one.name
+            ),
+        );
     }
     if let Some((rule, policy)) = policies.iter().find_map(|one| Some((one.blocked_by.as_deref()?, one))) {
         let because = policy.because.as_deref().unwrap_or("it says no more");
-        return (State::Held, format!("{} by policy {}, held back by rule {rule}: {because}", policy.verdict, policy.policy));
+        return (
+            State::Held,
+            format!("{} by policy {}, held back by rule {rule}: {because}", policy.verdict, policy.policy),
+        );
     }
     if let Some(one) = remediations.iter().find(|one| one.problem.is_some()) {
         let problem = one.problem.as_deref().unwrap_or_default();

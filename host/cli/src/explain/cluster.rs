@@ -149,7 +149,8 @@ impl Snapshot {
 
     /// Remediations that policies name and that are not ours.
     fn elsewhere(&self) -> Vec<ObjectReference> {
-        let nodes = self.policies.iter().filter_map(|policy| policy.status.as_ref()).flat_map(|status| &status.unhealthy_nodes);
+        let nodes =
+            self.policies.iter().filter_map(|policy| policy.status.as_ref()).flat_map(|status| &status.unhealthy_nodes);
         let named = nodes.flat_map(|node| &node.remediations).map(|remediation| &remediation.resource);
         let mut wanted: Vec<ObjectReference> = Vec::new();
         for reference in named {

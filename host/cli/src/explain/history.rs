@@ -92,7 +92,9 @@ impl History {
             text.push_str(&style.bold(&format!("{} of node {}", one.remediation, one.node)));
             text.push('\n');
             if one.timeline.is_empty() {
-                text.push_str("  it has recorded nothing: it is carried out by another operator, or not taken up yet\n");
+                text.push_str(
+                    "  it has recorded nothing: it is carried out by another operator, or not taken up yet\n",
+                );
             }
             let rows: Vec<Vec<String>> = one
                 .timeline

@@ -136,24 +136,50 @@ impl Overview {
             text.push_str(&style.bad("There is no NodeHealthCheck: nobody looks after these nodes.\n"));
         }
         let count = |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
-        section(&mut text, style, &["POLICY", "PHASE", "HEALTHY", "REASON"], self.policies.iter().map(|row| {
-            let healthy = format!("{}/{}", count(row.healthy), count(row.observed));
-            vec![row.policy.clone(), row.phase.clone(), healthy, foreign(&row.reason)]
-        }));
+        section(
+            &mut text,
+            style,
+            &["POLICY", "PHASE", "HEALTHY", "REASON"],
+            self.policies.iter().map(|row| {
+                let healthy = format!("{}/{}", count(row.healthy), count(row.observed));
+                vec![row.policy.clone(), row.phase.clone(), healthy, foreign(&row.reason)]
+            }),
+        );
         let since = |since: Option<Timestamp>| {
             let seconds = since.map(|since| self.now.as_second() - since.as_second());
             seconds.map_or_else(|| "-".to_owned(), |seconds| length(seconds.max(0).unsigned_abs()))
         };
         let dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), foreign);
-        section(&mut text, style, &["NODE", "POLICY", "VERDICT", "FOR", "BLOCKED BY", "NEXT"], self.tracked.iter().map(|row| {
-            let verdict = foreign(&row.verdict);
-            vec![row.node.clone(), row.policy.clone(), verdict, since(row.since), dash(&row.blocked_by), dash(&row.next)]
-        }));
-        section(&mut text, style, &["REMEDIATION", "KIND", "STAGE", "AGE", "PROOF", "WAITS FOR"], self.remediations.iter().map(|row| {
-            let proof = row.certificate.as_ref().map_or_else(|| "-".to_owned(), |proof| proof.proof.to_string());
-            let waits = row.problem.as_ref().or(row.waiting_for.as_ref()).map_or_else(|| "-".to_owned(), |text| foreign(text));
-            vec![row.name.clone(), row.kind.clone(), row.stage.clone(), since(row.created), proof, waits]
-        }));
+        section(
+            &mut text,
+            style,
+            &["NODE", "POLICY", "VERDICT", "FOR", "BLOCKED BY", "NEXT"],
+            self.tracked.iter().map(|row| {
+                let verdict = foreign(&row.verdict);
+                vec![
+                    row.node.clone(),
+                    row.policy.clone(),
+                    verdict,
+                    since(row.since),
+                    dash(&row.blocked_by),
+                    dash(&row.next),
+                ]
+            }),
+        );
+        section(
+            &mut text,
+            style,
+            &["REMEDIATION", "KIND", "STAGE", "AGE", "PROOF", "WAITS FOR"],
+            self.remediations.iter().map(|row| {
+                let proof = row.certificate.as_ref().map_or_else(|| "-".to_owned(), |proof| proof.proof.to_string());
+                let waits = row
+                    .problem
+                    .as_ref()
+                    .or(row.waiting_for.as_ref())
+                    .map_or_else(|| "-".to_owned(), |text| foreign(text));
+                vec![row.name.clone(), row.kind.clone(), row.stage.clone(), since(row.created), proof, waits]
+            }),
+        );
         for gap in &self.gaps {
             text.push_str(&format!("not read: {}\n", foreign(gap)));
         }

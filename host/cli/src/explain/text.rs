@@ -90,7 +90,9 @@ pub fn length(seconds: u64) -> String {
 /// Columns as wide as what is in them; the last one is not filled up.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in rows {
@@ -115,12 +117,10 @@ mod tests {
         assert_eq!(when(at(1_000), at(1_000)), "now (1970-01-01 00:16:40Z)");
         assert_eq!(when(at(1_000), at(1_012)), "12 s ago (1970-01-01 00:16:40Z)");
         assert_eq!(when(at(1_200), at(1_000)), "in 3 min 20 s (1970-01-01 00:20:00Z)");
-        assert_eq!([length(119), length(7_199), length(7_200), length(200_000)], [
-            "119 s",
-            "119 min 59 s",
-            "2 h 0 min",
-            "2 d 7 h"
-        ]);
+        assert_eq!(
+            [length(119), length(7_199), length(7_200), length(200_000)],
+            ["119 s", "119 min 59 s", "2 h 0 min", "2 d 7 h"]
+        );
     }
 
     #[test]

@@ -72,9 +72,21 @@ fn a_rule_that_stops_the_whole_policy_says_why_there() {
         "message": "2 of 4", "lastTransitionTime": null }]);
     for (phase, reason, rule, conditions, because) in [
         ("Paused", "paused by pauseRequests: upgrade", "paused", json!([]), "paused by pauseRequests: upgrade"),
-        ("Enabled", "node n1 is not remediated", "threshold", json!([]), "2 of 4 selected nodes are healthy, minHealthy is 51%"),
+        (
+            "Enabled",
+            "node n1 is not remediated",
+            "threshold",
+            json!([]),
+            "2 of 4 selected nodes are healthy, minHealthy is 51%",
+        ),
         ("Enabled", "", "storm", storm, "StormActive: 2 of 4 (HealthyNodeThresholdChange)"),
-        ("Disabled", "RemediationTemplateNotFound: no foo", "disabled", json!([]), "RemediationTemplateNotFound: no foo"),
+        (
+            "Disabled",
+            "RemediationTemplateNotFound: no foo",
+            "disabled",
+            json!([]),
+            "RemediationTemplateNotFound: no foo",
+        ),
     ] {
         let all = snapshot(vec![policy(phase, reason, &blocked(rule, None), &conditions)], vec![]);
         let answer = of(&all, "n1").unwrap();
@@ -116,7 +128,8 @@ fn a_proof_is_shown_and_what_was_missing_is_not() {
 #[test]
 fn a_failed_or_disabled_remediation_needs_somebody() {
     for (kind, status) in [("Disabled", "True"), ("Succeeded", "False")] {
-        let conditions = json!([{ "type": kind, "status": status, "reason": "ConfigurationNotFound", "message": "create it" }]);
+        let conditions =
+            json!([{ "type": kind, "status": status, "reason": "ConfigurationNotFound", "message": "create it" }]);
         let answer = of(&snapshot(vec![], vec![remediation(json!({ "conditions": conditions }))]), "n1").unwrap();
         assert_eq!(answer.state, State::Held);
         assert!(answer.summary.contains("ConfigurationNotFound: create it"), "{}", answer.summary);
