@@ -38,6 +38,20 @@ pub fn build(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     Ok(guests)
 }
 
+/// Names of the components that an installation brings: those of `remediators/`, not those of the tests.
+pub fn stock(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
+    let shipped = |package: &&String| {
+        let folder = package.strip_prefix("remediator-").unwrap_or(package);
+        workspace.root.join("remediators").join(folder).join("Cargo.toml").exists()
+    };
+    let packages = packages(&workspace.root)?;
+    Ok(packages
+        .iter()
+        .filter(shipped)
+        .map(|name| name.strip_prefix("remediator-").unwrap_or(name).to_owned())
+        .collect())
+}
+
 fn packages(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut command = Command::new(cargo());
     command.args(["metadata", "--format-version=1", "--no-deps"]).current_dir(root);

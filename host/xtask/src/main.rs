@@ -9,6 +9,7 @@ mod crds;
 mod demo;
 mod etcd;
 mod guests;
+mod images;
 mod install;
 mod manifests;
 mod model;
@@ -89,6 +90,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Build the images of `deploy/container` around stand-ins, without a daemon, and look inside.
+    Images,
     /// Install, remediate with the installed rights, uninstall: what `deploy/` ships, on a real control plane.
     #[command(disable_help_flag = true)]
     Install {
@@ -147,6 +150,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Guests => guests::build(&workspace).map(drop),
         Command::Crds { check } => crds::run(&workspace, check),
         Command::Manifests { check } => manifests::run(&workspace, check),
+        Command::Images => images::check(&workspace),
         Command::Install { options } => install::run(&workspace, &options),
         Command::Netns { options } => netns::run(&workspace, &options),
         Command::Conformance { options } => conformance::run(&workspace, &options),

@@ -1,9 +1,14 @@
 //! What an uninstallation may not leave behind: looked for by name in every kind that the API server serves.
 
+use std::time::Duration;
+
 use anyhow::ensure;
+use palisade_bench::wait;
 
 use crate::readme::Readme;
 
+/// How long it may take.
+const LIMIT: Duration = Duration::from_mins(2);
 /// Words that only we, and the products whose names we keep, write into names and keys.
 const OURS: &[&str] = &["palisade", "medik8s", "self-node-remediation", "node-healthcheck"];
 
@@ -33,9 +38,12 @@ pub async fn on_nodes(readme: &Readme, annotations_too: bool) -> anyhow::Result<
 pub async fn anywhere(readme: &Readme) -> anyhow::Result<()> {
     let script = "kubectl api-resources --verbs=list -o name | grep -v '^events' | sort -u | \
         xargs -I KIND sh -c 'kubectl get KIND --all-namespaces --ignore-not-found -o name 2>/dev/null | sed s,^,KIND:, || true'";
-    let said = readme.shell(script).await?;
-    ensure!(said.lines().count() > 20, "the search found nothing at all: {said}");
-    let left: Vec<&str> = said.lines().filter(|line| OURS.iter().any(|word| line.contains(word))).collect();
-    ensure!(left.is_empty(), "objects of ours are left:\n{}", left.join("\n"));
-    Ok(())
+    // Discovery and garbage collection take some seconds.
+    wait::until(LIMIT, "nothing of ours is left", async || {
+        let said = readme.shell(script).await?;
+        ensure!(said.lines().count() > 20, "the search found nothing at all: {said}");
+        let left: Vec<&str> = said.lines().filter(|line| OURS.iter().any(|word| line.contains(word))).collect();
+        Ok(if left.is_empty() { Ok(()) } else { Err(left.join("\n")) })
+    })
+    .await
 }

@@ -92,12 +92,13 @@ pub async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     stand.readme.run("uninstall-stop").await?;
     leftovers::on_nodes(&stand.readme, false).await.context("after remediations were given up")?;
     lab.heal().await;
-    stand.readme.run("uninstall-remove").await?;
-    leftovers::on_nodes(&stand.readme, true).await?;
-    leftovers::anywhere(&stand.readme).await?;
+    // What the first line of the next block does to real ones.
     for controller in controllers {
         controller.stop().await;
     }
+    stand.readme.run("uninstall-remove").await?;
+    leftovers::on_nodes(&stand.readme, true).await?;
+    leftovers::anywhere(&stand.readme).await?;
 
     chapter("installed and removed by Helm");
     stand.readme.run("helm-install").await?;

@@ -23,7 +23,7 @@ use text::Style;
 #[derive(Debug, Args)]
 pub struct Common {
     /// Kubeconfig; the usual places if not given.
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig.
     #[arg(long, value_name = "NAME")]
