@@ -1,6 +1,7 @@
 //! `palisade`: the controller, the sandbox, and what people ask of them.
 
 mod controller;
+mod remediator;
 mod sandbox;
 
 use std::process::ExitCode;
@@ -23,6 +24,9 @@ enum Command {
     /// A small cluster on this machine, with nodes that can fail.
     #[command(subcommand)]
     Sandbox(sandbox::Command),
+    /// Make, test, try out and publish remediators of your own, without a cluster.
+    #[command(subcommand)]
+    Remediator(remediator::Command),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +36,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Controller(arguments) => controller::run(arguments),
         Command::Sandbox(command) => sandbox::run(command),
+        Command::Remediator(command) => return remediator::run(command),
     };
     program::ended("palisade", result)
 }
