@@ -9,8 +9,11 @@ mod crds;
 mod demo;
 mod etcd;
 mod guests;
+mod kit;
+mod languages;
 mod model;
 mod netns;
+mod registry;
 mod shell;
 mod simulate;
 mod suite;
@@ -94,6 +97,15 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
+    /// Modules against a real registry: pushed, signed, pulled, swapped, withdrawn, refused.
+    Registry,
+    /// The kit chapter of guest-sdk/README.md, carried out as a newcomer would.
+    Kit,
+    /// The templates of all languages, each shown the same behaviour in the runtime.
+    Languages {
+        /// Only these: rust, c, javascript.
+        languages: Vec<String>,
+    },
     /// The guard of etcd's quorum against a real etcd of three members with TLS.
     Etcd,
     /// Start a real control plane (kube-apiserver, etcd, controller manager, scheduler) and print its kubeconfig; with
@@ -130,6 +142,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Crds { check } => crds::run(&workspace, check),
         Command::Netns { options } => netns::run(&workspace, &options),
         Command::Conformance { options } => conformance::run(&workspace, &options),
+        Command::Registry => registry::run(&workspace),
+        Command::Kit => kit::run(&workspace),
+        Command::Languages { languages: only } => languages::run(&workspace, &only),
         Command::Etcd => etcd::run(&workspace),
         Command::Controlplane { options } => controlplane::run(&workspace, &options),
     }

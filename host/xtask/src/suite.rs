@@ -11,7 +11,8 @@ use anyhow::Context;
 use crate::demo::Parts;
 use crate::workspace::{Workspace, cargo};
 use crate::{
-    bench, build, check, conformance, controlplane, crds, etcd, guests, model, netns, shell, simulate, tools, vm,
+    bench, build, check, conformance, controlplane, crds, etcd, guests, kit, languages, model, netns, registry, shell,
+    simulate, tools, vm,
 };
 
 type Work = fn(&Workspace) -> anyhow::Result<()>;
@@ -54,6 +55,9 @@ const TRACKS: &[Track] = &[
         steps: &[
             ("controlplane", controlplane_itself),
             ("etcd", etcd::run),
+            ("registry", registry::run),
+            ("languages", |workspace| languages::run(workspace, &[])),
+            ("kit", kit::run),
             ("model", |workspace| model::run(workspace, &["--all"].map(str::to_owned))),
             ("simulate", |workspace| simulate::run(workspace, &simulate::Options::SUITE)),
         ],
