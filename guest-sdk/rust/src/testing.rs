@@ -1,5 +1,52 @@
 //! Runs a remediator as plain Rust: no Wasm, no cluster. Only on native targets.
 //!
+//! A [`Story`] is a remediation from its first call to its last. The scenario plays the host: what a call asks for takes
+//! effect, proofs come when the test grants them, and time is what the test says it is.
+//!
+//! ```
+//! use palisade_remediator::fencing::{self, Method, ProofKind};
+//! use palisade_remediator::flow::{self, Flow};
+//! use palisade_remediator::testing::{Effect, Scenario, keeps_the_promise};
+//! use palisade_remediator::workloads::ReleaseMethod;
+//! use palisade_remediator::*;
+//! use std::time::Duration;
+//!
+//! /// Fences as usual, but keeps the node free of new pods for an hour after its workloads were released.
+//! struct Probation;
+//!
+//! impl Remediator for Probation {
+//!     fn reconcile(remediation: Remediation) -> Result<Outcome, Failure> {
+//!         match flow::fence(&remediation)? {
+//!             Flow::Answer(outcome) => Ok(outcome),
+//!             Flow::Proven(proof, remains) if !remains.gone() => {
+//!                 scheduling::cordon("probation")?;
+//!                 flow::release(&proof, ReleaseMethod::ResourceDeletion)?;
+//!                 Ok(Outcome::working("releasing"))
+//!             }
+//!             Flow::Proven(..) | Flow::Released(_) if remediation.age < 3_600_000 => Ok(Outcome::working("probation")),
+//!             Flow::Proven(..) | Flow::Released(_) => {
+//!                 scheduling::uncordon("probation-over")?;
+//!                 Ok(Outcome::succeeded("released"))
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! // Given a node that failed, when it is proven dead, then it is released and kept empty for an hour.
+//! let mut story = Scenario::node("n1").boot("b1").pods(2).start::<Probation>();
+//! assert!(story.call().asks(&Effect::RequestFence(Method::SelfFence)));
+//! story.prove(ProofKind::LeaseExpired);
+//! assert!(story.call().asks(&Effect::Cordon) && story.released());
+//! story.workloads_are_gone();
+//! assert_eq!(story.call().step(), "probation");
+//! story.advance(Duration::from_secs(3_600));
+//! assert!(story.call().succeeded() && !story.scenario.ours.cordoned);
+//! // And in five hundred worlds that nobody thought of it keeps the rules.
+//! keeps_the_promise::<Probation>(500);
+//! ```
+//!
+//! One call is a [`Scenario`] by itself:
+//!
 //! ```
 //! use palisade_remediator::{testing::{Effect, Scenario}, *};
 //! # struct R;
@@ -13,7 +60,13 @@
 //! assert_eq!(played.effects, [("fence".into(), Effect::RequestFence(fencing::Method::SelfFence))]);
 //! ```
 
+mod random;
+mod story;
+
 use std::cell::RefCell;
+
+pub use random::{keeps_the_promise, proof_kinds, rules, stages, worlds};
+pub use story::Story;
 
 use crate::agent::{AgentState, Reach};
 use crate::approval::{Answer, AnswerState, Question};

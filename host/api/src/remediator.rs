@@ -18,6 +18,9 @@ pub struct RemediatorSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = "^sha256:[0-9a-f]{64}$"))]
     pub digest: Option<String>,
+    /// Who must have signed the component; absent: nobody. For OCI artifacts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignaturePolicy>,
     /// What it may do. A capability that the component asks for and that is not listed here is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
@@ -72,10 +75,29 @@ pub struct OciSource {
     /// `registry/repository:tag` or `registry/repository@sha256:...`.
     #[schemars(length(min = 1, max = 512))]
     pub reference: String,
-    /// Secret with credentials, in the controller's namespace.
+    /// Secret with credentials (`kubernetes.io/dockerconfigjson`), in the controller's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub pull_secret: Option<String>,
+    /// ConfigMap in the controller's namespace whose key `ca.crt` holds the authorities that are trusted for registry
+    /// and mirrors, as PEM; absent: those of the controller's image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub ca_config_map: Option<String>,
+    /// Asked before the registry, in this order: `registry` or `registry/prefix`, which take the registry's place in the
+    /// reference.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 255)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub mirrors: Vec<String>,
+}
+
+/// Who must have signed a component, in the way of `cosign sign --key`: one of the keys is enough.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignaturePolicy {
+    /// Public keys (ECDSA P-256) as PEM.
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 1024)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub public_keys: Vec<String>,
 }
 
 /// One of the host's interfaces.
@@ -175,6 +197,15 @@ pub struct RemediatorStatus {
     /// Why the latest attempt to load failed; the component in use stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+    /// Calls of the component in use by the controller that leads, since it leads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<i64>,
+    /// How many of these failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failures: Option<i64>,
+    /// 99 of the latest 100 calls took no longer, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99_micros: Option<i64>,
 }
 
 /// A component that is in use.
@@ -187,6 +218,9 @@ pub struct LoadedModule {
     pub version: String,
     /// sha256 digest.
     pub digest: String,
+    /// The OCI manifest it came with, if it came from a registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest_digest: Option<String>,
     /// Contract it was built against.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contract: Option<String>,
@@ -212,14 +246,23 @@ resource! {
         AGE,
         Column::wide("Digest", "string", ".status.module.digest", "Digest of the component"),
         Column::wide("Capabilities", "string", ".spec.capabilities", "What it may do"),
+        Column::wide("Calls", "integer", ".status.calls", "Calls since the controller leads"),
+        Column::wide("p99", "integer", ".status.p99Micros", "99 of 100 calls took no longer, in microseconds"),
         Column::wide("Last error", "string", ".status.lastError", "Why loading failed"),
     ],
     spec: required,
     rules: RULES,
 }
 
-const RULES: &[Rule] = &[Rule::new(
-    "spec.source",
-    "[has(self.builtin), has(self.file), has(self.configMap), has(self.oci)].filter(given, given).size() == 1",
-    "source must have exactly one of builtin, file, configMap and oci",
-)];
+const RULES: &[Rule] = &[
+    Rule::new(
+        "spec.source",
+        "[has(self.builtin), has(self.file), has(self.configMap), has(self.oci)].filter(given, given).size() == 1",
+        "source must have exactly one of builtin, file, configMap and oci",
+    ),
+    Rule::new(
+        "spec",
+        "!has(self.signature) || has(self.source.oci)",
+        "signature needs source.oci: signatures are kept in the registry; pin other sources with digest",
+    ),
+];

@@ -312,6 +312,10 @@ fn a_remediator_has_one_source() {
     accepted("Remediator", json!({}));
     refused("Remediator", json!({ "source": { "file": "/a.wasm" } }), &["exactly one of"]);
     refused("Remediator", json!({ "source": { "builtin": null } }), &["exactly one of"]);
+    let signed = json!({ "publicKeys": ["-----BEGIN PUBLIC KEY-----"] });
+    refused("Remediator", json!({ "signature": signed }), &["signature needs source.oci"]);
+    let oci = json!({ "builtin": null, "oci": { "reference": "registry.example/fence:1" } });
+    accepted("Remediator", json!({ "source": oci, "signature": signed }));
 }
 
 #[test]

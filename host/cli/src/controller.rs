@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Folder for compiled remediators; without it they are compiled at every start.
     #[arg(long, value_name = "FOLDER")]
     module_cache: Option<PathBuf>,
+    /// So often a registry is asked whether a tag has moved.
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    registry_refresh: palisade_api::GoDuration,
     /// Where `/healthz` is served.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
@@ -109,6 +112,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<bool> {
         namespace: arguments.namespace,
         remediators: arguments.remediators.map_or_else(beside, Ok)?,
         module_cache: arguments.module_cache,
+        registry_refresh: arguments.registry_refresh.to_std(),
         listen: arguments.listen,
         require: match arguments.require_proof {
             Require::Certain => Grade::Certain,

@@ -2,6 +2,7 @@
 
 mod controller;
 mod explain;
+mod remediator;
 mod sandbox;
 
 use std::process::ExitCode;
@@ -30,6 +31,9 @@ enum Command {
     /// A small cluster on this machine, with nodes that can fail.
     #[command(subcommand)]
     Sandbox(sandbox::Command),
+    /// Make, test, try out and publish remediators of your own, without a cluster.
+    #[command(subcommand)]
+    Remediator(remediator::Command),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => return explain::status(&arguments),
         Command::History(arguments) => return explain::history(&arguments),
         Command::Sandbox(command) => sandbox::run(command),
+        Command::Remediator(command) => return remediator::run(command),
     };
     program::ended("palisade", result)
 }

@@ -86,6 +86,8 @@ pub struct Options {
     pub remediators: PathBuf,
     /// Folder for compiled components.
     pub module_cache: Option<PathBuf>,
+    /// So often a registry is asked whether a tag has moved.
+    pub registry_refresh: Duration,
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
     pub listen: Option<SocketAddr>,
     /// The least grade of a proof that counts.
@@ -107,6 +109,7 @@ impl Default for Options {
             namespace: palisade_api::keys::palisade::NAMESPACE.to_owned(),
             remediators: PathBuf::from("target/guests"),
             module_cache: None,
+            registry_refresh: Duration::from_mins(1),
             listen: None,
             require: Grade::Assumed,
             rollout: None,
@@ -195,7 +198,7 @@ async fn work(
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     let modules = match parts.engine {
-        Some(engine) => Modules::around(engine, options.remediators.clone()),
+        Some(engine) => Modules::around(engine, options.remediators.clone(), options.module_cache.clone()),
         None => Modules::new(options.remediators.clone(), options.module_cache.clone())?,
     };
     let authority = Arc::new(establish(&client, &options).await);

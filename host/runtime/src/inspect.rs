@@ -6,8 +6,9 @@ use crate::capability::{CAPABILITIES, Capability};
 use crate::error::LoadError;
 use crate::manifest::{Manifest, SECTION};
 
-/// Checks the outside of a component: kind, imports, export, manifest.
-pub(crate) fn inspect(bytes: &[u8]) -> Result<Manifest, LoadError> {
+/// Checks the outside of a component (kind, imports, export, manifest) without compiling or running anything of it. That
+/// its types fit the contract shows only when it is loaded.
+pub fn inspect(bytes: &[u8]) -> Result<Manifest, LoadError> {
     let outline = Outline::read(bytes)?;
     let wasi: Vec<_> = outline.imports.iter().filter(|name| name.starts_with("wasi:")).cloned().collect();
     if !wasi.is_empty() {

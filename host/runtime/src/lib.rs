@@ -41,9 +41,10 @@ pub use engine::EngineSettings;
 pub use error::{HostError, LoadError};
 pub use gate::{GateContext, KEY_LIMIT, gate};
 pub use host::Host;
+pub use inspect::inspect;
 pub use journal::{HostCall, Journal, JournalInput, JournalRecord, ReplayError};
 pub use limits::{Limits, MEMORY_LIMIT};
-pub use manifest::{CONTRACTS, Manifest, SECTION};
+pub use manifest::{CONTRACTS, Manifest, SECTION, attach};
 pub use module::Module;
 pub use outside::{
     AnswerState, AnswerView, Answered, ApprovalView, JobState, JobView, JobsView, MachineApi, MachineFate, MachineView,

@@ -63,6 +63,34 @@ impl Manifest {
     }
 }
 
+/// Puts a manifest into a component whose toolchain cannot: appends the custom section, which every reader of Wasm
+/// skips if it does not know it. Refuses a manifest that could not be read back.
+pub fn attach(mut component: Vec<u8>, manifest: &str) -> Result<Vec<u8>, LoadError> {
+    Manifest::read(&[manifest.as_bytes()])?;
+    let name = SECTION.len();
+    let size = leb128(name).len() + name + manifest.len();
+    component.push(0);
+    component.append(&mut leb128(size));
+    component.append(&mut leb128(name));
+    component.extend_from_slice(SECTION.as_bytes());
+    component.extend_from_slice(manifest.as_bytes());
+    Ok(component)
+}
+
+/// A length as Wasm writes it.
+fn leb128(mut value: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = (value & 0x7f) as u8;
+        value >>= 7;
+        if value == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
+
 impl Raw {
     fn checked(self) -> Result<Manifest, LoadError> {
         let bad = |detail: String| Err(LoadError::BadManifest { detail });

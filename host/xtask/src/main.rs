@@ -11,10 +11,13 @@ mod etcd;
 mod guests;
 mod images;
 mod install;
+mod kit;
+mod languages;
 mod manifests;
 mod model;
 mod netns;
 mod power;
+mod registry;
 mod shell;
 mod simulate;
 mod suite;
@@ -113,6 +116,15 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
+    /// Modules against a real registry: pushed, signed, pulled, swapped, withdrawn, refused.
+    Registry,
+    /// The kit chapter of guest-sdk/README.md, carried out as a newcomer would.
+    Kit,
+    /// The templates of all languages, each shown the same behaviour in the runtime.
+    Languages {
+        /// Only these: rust, c, javascript.
+        languages: Vec<String>,
+    },
     /// The guard of etcd's quorum against a real etcd of three members with TLS.
     Etcd,
     /// Real fence agents against simulators of IPMI and Redfish management controllers.
@@ -154,6 +166,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Install { options } => install::run(&workspace, &options),
         Command::Netns { options } => netns::run(&workspace, &options),
         Command::Conformance { options } => conformance::run(&workspace, &options),
+        Command::Registry => registry::run(&workspace),
+        Command::Kit => kit::run(&workspace),
+        Command::Languages { languages: only } => languages::run(&workspace, &only),
         Command::Etcd => etcd::run(&workspace),
         Command::Power => power::run(&workspace),
         Command::Controlplane { options } => controlplane::run(&workspace, &options),

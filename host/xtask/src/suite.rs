@@ -11,8 +11,8 @@ use anyhow::Context;
 use crate::demo::Parts;
 use crate::workspace::{Workspace, cargo};
 use crate::{
-    bench, build, check, conformance, controlplane, crds, etcd, guests, images, install, manifests, model, netns,
-    power, shell, simulate, tools, vm,
+    bench, build, check, conformance, controlplane, crds, etcd, guests, images, install, kit, languages, manifests,
+    model, netns, power, registry, shell, simulate, tools, vm,
 };
 
 type Work = fn(&Workspace) -> anyhow::Result<()>;
@@ -59,6 +59,9 @@ const TRACKS: &[Track] = &[
             ("controlplane", controlplane_itself),
             ("etcd", etcd::run),
             ("power", power::run),
+            ("registry", registry::run),
+            ("languages", |workspace| languages::run(workspace, &[])),
+            ("kit", kit::run),
             ("model", |workspace| model::run(workspace, &["--all"].map(str::to_owned))),
             ("simulate", |workspace| simulate::run(workspace, &simulate::Options::SUITE)),
         ],

@@ -40,7 +40,7 @@ impl<K: Remediation> Pass<K> {
     /// Does what is due for a remediation that is under way.
     pub(super) async fn call(&mut self, node: &Node) -> Result<Action, Error> {
         self.note_contradiction().await?;
-        let served = match modules::serve(&self.context, K::KIND, &self.object.choice()).await {
+        let served = match self.serve().await {
             Ok(served) => served,
             Err(why) => return self.unserved(&why.to_string()).await,
         };
@@ -50,7 +50,7 @@ impl<K: Remediation> Pass<K> {
             return self.unserved(&message).await;
         }
         status::stand(&mut self.status, Standing::Started, "");
-        self.latch(&served);
+        self.latch(&served).await;
         self.keep_up_fencing();
         self.apply_pending(node).await?;
 
@@ -93,9 +93,7 @@ impl<K: Remediation> Pass<K> {
 
     /// The same for an object that is being deleted; whether the component is done.
     pub(super) async fn call_for_restore(&mut self, node: &Node) -> Result<bool, Error> {
-        let served = modules::serve(&self.context, K::KIND, &self.object.choice())
-            .await
-            .map_err(|why| Error::Blocked(why.to_string()))?;
+        let served = self.serve().await.map_err(|why| Error::Blocked(why.to_string()))?;
         if let Some(why) = self.context.modules.broken(served.module.digest()) {
             return Err(Error::Blocked(why));
         }
@@ -123,13 +121,36 @@ impl<K: Remediation> Pass<K> {
         Ok(Action::requeue(UNSERVED_PAUSE))
     }
 
-    fn latch(&mut self, served: &Served) {
+    async fn serve(&mut self) -> Result<Served, modules::Unserved> {
+        let began = self.progress().module.clone();
+        modules::serve(&self.context, K::KIND, &self.object.choice(), began.as_ref()).await
+    }
+
+    /// A remediation stays with the component it began with, whatever its Remediator comes to mean meanwhile.
+    async fn latch(&mut self, served: &Served) {
         let module = ModuleReference {
             remediator: served.remediator.clone(),
             version: served.module.manifest().version.clone(),
             digest: served.module.digest().to_owned(),
         };
-        self.progress().module = Some(module);
+        self.context.modules.pin(&self.target.uid, &module.digest);
+        let Some(before) = self.progress().module.replace(module.clone()).filter(|before| *before != module) else {
+            return;
+        };
+        let message = if before.remediator == module.remediator {
+            served.instead.clone()
+        } else {
+            // What another component remembered is not for this one. Evidence and effects are the host's, they stay.
+            self.progress().memory = None;
+            self.progress().step_name = None;
+            Some(format!(
+                "remediator {} does not serve it any more; it goes on with remediator {}",
+                before.remediator, module.remediator
+            ))
+        };
+        if let Some(message) = message {
+            self.event(Kind::Warning, "RemediatorReplaced", &message).await;
+        }
     }
 
     /// Fencing that was asked for goes on, also after a restart of the controller.
@@ -223,9 +244,11 @@ impl<K: Remediation> Pass<K> {
             ledger: self.ledger(),
         };
         let (module, limits, granted) = (served.module.clone(), served.limits.clone(), served.granted.clone());
-        crate::blocking::run(move || module.call(&input, &limits, &granted))
+        let report = crate::blocking::run(move || module.call(&input, &limits, &granted))
             .await
-            .ok_or_else(|| Error::Busy("the call of the component was cancelled".to_owned()))
+            .ok_or_else(|| Error::Busy("the call of the component was cancelled".to_owned()))?;
+        self.context.modules.measured(served.module.digest(), report.took, report.outcome.is_ok());
+        Ok(report)
     }
 
     /// Effects committed before, by key.

@@ -35,6 +35,9 @@ pub struct World {
     /// Whether its controllers roll out the agents.
     rollout: Option<palisade_controller::rollout::Options>,
     controllers: Vec<JoinHandle<()>>,
+    /// Folder of compiled components.
+    cache: PathBuf,
+    refresh: Duration,
 }
 
 impl World {
@@ -48,7 +51,20 @@ impl World {
         Self::start_with(Some(palisade_controller::rollout::Options { image: "registry.example/agent:1".into() })).await
     }
 
+    /// The same, with components in a folder of its own, and a controller that looks at registries all the time.
+    pub async fn refreshing(cache: &Path) -> Self {
+        Self::start_all(None, cache.to_owned(), Duration::from_millis(500)).await
+    }
+
     async fn start_with(rollout: Option<palisade_controller::rollout::Options>) -> Self {
+        Self::start_all(rollout, Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules"), Duration::from_mins(1)).await
+    }
+
+    async fn start_all(
+        rollout: Option<palisade_controller::rollout::Options>,
+        cache: PathBuf,
+        refresh: Duration,
+    ) -> Self {
         // The owners of the pods are only names here.
         let store = ApiStore::new(Settings { collect_garbage: false, ..Settings::default() });
         for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds")).unwrap() {
@@ -60,7 +76,7 @@ impl World {
                 .unwrap();
         }
         let client = store.client();
-        let mut world = Self { agents: Agents::default(), store, client, rollout, controllers: vec![] };
+        let mut world = Self { agents: Agents::default(), store, client, rollout, controllers: vec![], cache, refresh };
         for node in ["n1", "n2", "n3", "n4"] {
             world.put_node(node, "b1", "True");
         }
@@ -72,7 +88,8 @@ impl World {
     pub fn start_controller(&mut self) {
         let options = Options {
             remediators: guests(),
-            module_cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("modules")),
+            module_cache: Some(self.cache.clone()),
+            registry_refresh: self.refresh,
             require: Grade::Assumed,
             rollout: self.rollout.clone(),
             ..Options::default()

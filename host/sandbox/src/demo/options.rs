@@ -118,6 +118,8 @@ pub struct Scenario {
     pub long_silence: bool,
     /// How long things take.
     pub timings: Timings,
+    /// Name and spec of a Remediator that serves instead of the built-in ones.
+    pub remediator: Option<(String, serde_json::Value)>,
     /// Where agents and controller live, if not on loopback.
     pub wiring: Option<Arc<dyn Wiring>>,
 }
@@ -133,6 +135,7 @@ impl Scenario {
             kill_controller: None,
             long_silence: false,
             timings: Timings::default(),
+            remediator: None,
             wiring: None,
         }
     }

@@ -145,6 +145,11 @@ impl Running {
             "all nodes are Ready and their agents claim to fence themselves",
             Some(format!("T = {:?}, Wd = {:?}", self.terms().tuning.time_to_live(), self.terms().watchdog)),
         );
+        if let Some((name, spec)) = &self.scenario.remediator {
+            let module = setup::remediator(&self.lab.client, name, spec).await?;
+            let what = format!("remediator {name} {} is loaded and serves every remediation", module.version);
+            self.timeline.say(Word::Setup, what, Some(module.digest));
+        }
         setup::policy(&self.lab.client, &self.scenario).await?;
         let namespace = self.scenario.namespace();
         workload::create(&self.lab.client, &namespace, self.replicas(), &self.scenario.name).await?;

@@ -9,7 +9,8 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBind
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::{Client, ResourceExt};
-use palisade_api::{NodeHealthCheck, SelfNodeRemediationConfig, SelfNodeRemediationTemplate};
+use palisade_api::remediator::LoadedModule;
+use palisade_api::{NodeHealthCheck, Remediator, SelfNodeRemediationConfig, SelfNodeRemediationTemplate};
 use serde_json::{Value, json};
 
 use super::options::Scenario;
@@ -24,6 +25,8 @@ pub const CONTROLLER: &str = "palisade-controller";
 pub const AGENT: &str = "palisade-agent";
 /// Field manager of what is applied here.
 const MANAGER: &str = "palisade-demo";
+/// How long the controller may take to compile a component: engines of other languages take half a minute.
+const LOAD_LIMIT: Duration = Duration::from_mins(3);
 /// How long the API server may take to serve a new definition.
 const ESTABLISH_LIMIT: Duration = Duration::from_secs(30);
 
@@ -154,6 +157,25 @@ pub async fn configuration(client: &Client, timings: &Timings) -> anyhow::Result
         },
     });
     ensure::<SelfNodeRemediationConfig>(&Api::namespaced(client.clone(), NAMESPACE), config).await
+}
+
+/// A remediator of somebody else, and what the controller says of it once it is loaded.
+pub async fn remediator(client: &Client, name: &str, spec: &Value) -> anyhow::Result<LoadedModule> {
+    let api: Api<Remediator> = Api::all(client.clone());
+    ensure::<Remediator>(&api, json!({ "metadata": { "name": name }, "spec": spec })).await?;
+    let loaded = async {
+        loop {
+            let status = api.get(name).await?.status.unwrap_or_default();
+            if let Some(why) = status.last_error {
+                anyhow::bail!("the controller refuses the remediator: {why}");
+            }
+            if let Some(module) = status.module {
+                return Ok(module);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(LOAD_LIMIT, loaded).await.context("the controller does not load the remediator")?
 }
 
 /// Template and health check of one scenario.
