@@ -9,6 +9,10 @@ pub mod capabilities {
     pub const workloads: &str = "workloads";
     pub const scheduling: &str = "scheduling";
     pub const report: &str = "report";
+    pub const machines: &str = "machines";
+    pub const power: &str = "power";
+    pub const approval: &str = "approval";
+    pub const jobs: &str = "jobs";
 }
 
 /// The bytes of a text, as an array that can be put into a section.

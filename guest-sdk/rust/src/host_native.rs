@@ -1,6 +1,11 @@
 //! The host API on the developer's machine: answers come from the [`Scenario`](crate::testing::Scenario) that plays on
 //! this thread.
 
+#[path = "host_native_outside.rs"]
+mod outside;
+
+pub(crate) use outside::*;
+
 use crate::Refusal;
 use crate::agent::AgentState;
 use crate::fencing::{FenceStatus, Grade, Method, ProofKind};

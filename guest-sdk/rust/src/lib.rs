@@ -68,8 +68,12 @@ mod answer;
 mod host;
 
 pub mod agent;
+pub mod approval;
 pub mod fencing;
 pub mod flow;
+pub mod jobs;
+pub mod machines;
+pub mod power;
 pub mod report;
 pub mod scheduling;
 pub mod target;

@@ -16,7 +16,11 @@
 use std::cell::RefCell;
 
 use crate::agent::{AgentState, Reach};
+use crate::approval::{Answer, AnswerState, Question};
 use crate::fencing::{FenceStatus, Grade, Method, ProofKind, Stage};
+use crate::jobs::JobResult;
+use crate::machines::{Machine, Replacement};
+use crate::power::PowerStatus;
 use crate::report::ConditionStatus;
 use crate::scheduling::{Ours, OwnTaint};
 use crate::target::Node;
@@ -40,6 +44,16 @@ pub enum Effect {
     SetTaint(OwnTaint),
     /// `scheduling::remove_taint`.
     RemoveTaint(OwnTaint),
+    /// `machines::delete`, with the UID.
+    DeleteMachine(String),
+    /// `power::off`.
+    PowerOff,
+    /// `power::on`.
+    PowerOn,
+    /// `approval::ask`: question, message, persons, expiry in milliseconds.
+    Ask(Question, String, u32, Option<u64>),
+    /// `jobs::run`, with the name.
+    RunJob(String),
     /// `report::condition`: kind, status, reason, message.
     Condition(String, ConditionStatus, String, String),
     /// `report::event`: warning, reason, message.
@@ -78,6 +92,20 @@ pub struct Scenario {
     pub remains: Remains,
     /// Answer of `scheduling::ours`.
     pub ours: Ours,
+    /// Answer of `machines::get`.
+    pub machine: Result<Machine, Refusal>,
+    /// Whether `machines::delete` is allowed.
+    pub deletable: Result<(), Refusal>,
+    /// Answer of `machines::replacement`.
+    pub replacement: Result<Replacement, Refusal>,
+    /// Answer of `power::status`.
+    pub power: Result<PowerStatus, Refusal>,
+    /// Answer of `approval::answer` about the action.
+    pub approved: Result<Answer, Refusal>,
+    /// Answer of `approval::answer` about the isolation.
+    pub confirmed: Result<Answer, Refusal>,
+    /// The administrator's jobs by name, with the answers of `jobs::result`.
+    pub jobs: Vec<(String, JobResult)>,
     /// Refuse every effect for this reason.
     pub refuse: Option<Refusal>,
     pub(crate) effects: Vec<(String, Effect)>,
@@ -144,6 +172,13 @@ impl Scenario {
                 out_of_service_supported: true,
             },
             ours: Ours { cordoned: false, taints: Vec::new() },
+            machine: Err(Refusal::NotFound("the node names no machine".into())),
+            deletable: Ok(()),
+            replacement: Err(Refusal::NotFound("the node names no machine".into())),
+            power: Err(Refusal::NotFound("no device is named for the node".into())),
+            approved: Ok(Answer::not_asked()),
+            confirmed: Ok(Answer::not_asked()),
+            jobs: Vec::new(),
             refuse: None,
             effects: Vec::new(),
             log: Vec::new(),
@@ -167,6 +202,13 @@ impl Scenario {
         WORLD.set(None);
         let effects = if answer.is_ok() { effects } else { Vec::new() };
         Played { answer, effects, log }
+    }
+}
+
+impl Answer {
+    /// What is known before anybody was asked.
+    pub fn not_asked() -> Self {
+        Self { state: AnswerState::NotAsked, persons: Vec::new(), missing: 0, left: None, boot_id: String::new() }
     }
 }
 

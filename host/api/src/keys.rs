@@ -114,6 +114,23 @@ pub mod customized_user {
     pub const GROUP: &str = "customized-user-remediation.medik8s.io";
 }
 
+/// Answers of people: annotations on a remediation, in the form `by=USER; code=CODE; why=REASON`. `code` is that
+/// of the question, `by` is who writes it: an admission policy sees to that.
+pub mod approval {
+    /// Approves the action.
+    pub const APPROVE: &str = "approval.palisade.dev/approve";
+    /// Confirms that the node is isolated.
+    pub const CONFIRM: &str = "approval.palisade.dev/confirm-isolated";
+    /// Says no to whatever is asked.
+    pub const DENY: &str = "approval.palisade.dev/deny";
+    /// Confirms in an emergency, for everybody who would have to.
+    pub const BREAK_GLASS: &str = "approval.palisade.dev/break-glass";
+    /// Who asked for a remediation by hand, set when it is made: this user may not answer its questions.
+    pub const REQUESTED_BY: &str = "approval.palisade.dev/requested-by";
+    /// Name of the admission policy without which no answer counts, and of its binding.
+    pub const POLICY: &str = "approvals.palisade.dev";
+}
+
 /// Keys of the detector.
 pub mod node_health_check {
     /// API group.
@@ -141,6 +158,8 @@ pub mod palisade {
     pub const VETO: &str = "palisade.dev/veto";
     /// Annotation on a Node: attempts to remediate it up to this time (RFC 3339) do not count any more.
     pub const ATTEMPTS_FORGIVEN: &str = "palisade.dev/attempts-forgiven";
+    /// Label on an agent lease that the controller made for a node without agent.
+    pub const BARE_LEASE: &str = "palisade.dev/no-agent";
     /// Category of every remediation kind: `kubectl get remediations`.
     pub const CATEGORY: &str = "remediations";
 }

@@ -14,6 +14,7 @@ pub mod fence_agents_remediation;
 pub mod keys;
 pub mod machine_deletion_remediation;
 pub mod node_health_check;
+pub mod outside;
 pub mod progress;
 pub mod reasons;
 pub mod remediator;

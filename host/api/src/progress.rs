@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificate::FencingCertificate;
 use crate::duration::GoDuration;
+use crate::outside::{MachineRecord, QuestionRecord};
 use crate::schema;
 
 /// How far a remediation is. Written by the controller in the one status update that commits a step.
@@ -56,6 +57,13 @@ pub struct Progress {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub contradicted: Vec<String>,
+    /// The machine that is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineRecord>,
+    /// What people were asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["question"]))]
+    pub questions: Vec<QuestionRecord>,
     /// Fuel that the latest call of the remediator used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fuel: Option<i64>,

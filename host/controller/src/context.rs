@@ -7,7 +7,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::reflector::{ObjectRef, Store};
-use palisade_api::{Remediator, SelfNodeRemediation, SelfNodeRemediationConfig, WasmRemediation};
+use palisade_api::{Remediator, SelfNodeRemediationConfig};
 use palisade_core::fencing::record::LeaseView;
 use palisade_rpc::Trust;
 use palisade_runtime::ProofAuthority;
@@ -22,6 +22,7 @@ use crate::jurors::Jurors;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::remediation::modules::Modules;
+use crate::remediation::outside::Providers;
 
 /// Shared by all tasks of one controller process.
 pub struct Context {
@@ -53,6 +54,8 @@ pub struct Context {
     pub rpc: Arc<dyn Jurors>,
     /// Running fencings.
     pub fences: Fences,
+    /// What is outside of the nodes: power devices and jobs.
+    pub providers: Providers,
     /// Event recorder.
     pub events: Recorder,
     /// Wakes reconcilers.
@@ -148,10 +151,8 @@ pub fn node_reference(node: &str) -> ObjectReference {
 /// Ways to have a remediation looked at now.
 #[derive(Debug)]
 pub struct Triggers {
-    /// Of the stock kind.
-    pub self_node: UnboundedSender<ObjectRef<SelfNodeRemediation>>,
-    /// Of our own kind.
-    pub wasm: UnboundedSender<ObjectRef<WasmRemediation>>,
+    /// By kind: namespace and name of a remediation to look at.
+    pub kinds: HashMap<&'static str, UnboundedSender<(String, String)>>,
     /// Remediations by node, as far as they were looked at.
     pub known: Mutex<HashMap<String, Target>>,
 }
@@ -160,10 +161,8 @@ impl Triggers {
     /// Looks at a remediation soon.
     pub fn fire(&self, target: &Target) {
         // A closed channel means that the process stops.
-        if target.kind == "SelfNodeRemediation" {
-            let _ = self.self_node.send(ObjectRef::new(&target.name).within(&target.namespace));
-        } else {
-            let _ = self.wasm.send(ObjectRef::new(&target.name).within(&target.namespace));
+        if let Some(kind) = self.kinds.get(target.kind) {
+            let _ = kind.send((target.namespace.clone(), target.name.clone()));
         }
     }
 

@@ -38,10 +38,8 @@ use kube::api::Api;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::reflector::{Store, store};
 use kube::{Client, Config};
-use palisade_api::{SelfNodeRemediation, WasmRemediation};
 use palisade_rpc::{AgentClient, Authority, Limits};
 use palisade_runtime::{Host, ProofAuthority};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 pub use clock::shift as shift_clock;
@@ -54,6 +52,7 @@ use crate::fence::Fences;
 use crate::fence::read::Seen;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
+use crate::remediation::kind::Remediation;
 use crate::remediation::modules::Modules;
 
 /// Time limits of one question to an agent. A healthy one answers in milliseconds.
@@ -203,8 +202,7 @@ async fn work(
     let (leases, lease_writer) = store();
     let (remediators, remediator_writer) = store();
     let (configs, config_writer) = store();
-    let (self_node, self_node_triggers) = mpsc::unbounded_channel();
-    let (wasm, wasm_triggers) = mpsc::unbounded_channel();
+    let (kinds, mut looks) = remediation::kind::triggers();
     let context = Arc::new(Context {
         trust: authority.trust()?,
         rpc: match parts.jurors {
@@ -222,7 +220,8 @@ async fn work(
         authority: ProofAuthority::new(),
         fences: Fences::default(),
         events: Recorder::new(options.observer.clone()),
-        triggers: Triggers { self_node, wasm, known: Mutex::default() },
+        triggers: Triggers { kinds, known: Mutex::default() },
+        providers: remediation::outside::Providers::default(),
         retries: Mutex::default(),
         version: Mutex::default(),
         client: client.clone(),
@@ -250,8 +249,9 @@ async fn work(
     ready(&context.configs).await;
     ready(&context.remediators).await;
     if role != Role::Detector {
-        tasks.spawn(remediation::controller::run::<SelfNodeRemediation>(context.clone(), self_node_triggers));
-        tasks.spawn(remediation::controller::run::<WasmRemediation>(context.clone(), wasm_triggers));
+        remediation::kind::every_kind!(K => if let Some(look) = looks.remove(<K as Remediation>::KIND) {
+            tasks.spawn(remediation::controller::run::<K>(context.clone(), look));
+        });
     }
     if let Some(rollout) = context.options.rollout.clone().filter(|_| role != Role::Detector) {
         let context = context.clone();

@@ -22,16 +22,28 @@ pub enum Capability {
     Scheduling,
     /// Conditions, events, log.
     Report,
+    /// The machine behind the node.
+    Machines,
+    /// Its management device.
+    Power,
+    /// Ask people.
+    Approval,
+    /// Run the administrator's jobs.
+    Jobs,
 }
 
 /// All that this host knows; also the list shown when somebody asks for another one.
-pub const CAPABILITIES: [Capability; 6] = [
+pub const CAPABILITIES: [Capability; 10] = [
     Capability::Target,
     Capability::Agent,
     Capability::Fencing,
     Capability::Workloads,
     Capability::Scheduling,
     Capability::Report,
+    Capability::Machines,
+    Capability::Power,
+    Capability::Approval,
+    Capability::Jobs,
 ];
 
 impl Capability {
@@ -44,6 +56,10 @@ impl Capability {
             Self::Workloads => "workloads",
             Self::Scheduling => "scheduling",
             Self::Report => "report",
+            Self::Machines => "machines",
+            Self::Power => "power",
+            Self::Approval => "approval",
+            Self::Jobs => "jobs",
         }
     }
 }

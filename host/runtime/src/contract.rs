@@ -4,6 +4,8 @@
 
 mod v0_1;
 mod v0_1_convert;
+mod v0_1_convert_outside;
+mod v0_1_outside;
 
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};

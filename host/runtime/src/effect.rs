@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::capability::Capability;
+use crate::outside::Question;
 use crate::proof::ProofId;
 use crate::view::ReleaseMethod;
 
@@ -51,6 +52,31 @@ pub enum Effect {
         /// The taint.
         taint: OwnTaint,
     },
+    /// Delete the machine behind the node.
+    DeleteMachine {
+        /// Its UID.
+        uid: String,
+    },
+    /// The machine switched off.
+    PowerOff,
+    /// The machine switched on.
+    PowerOn,
+    /// Ask people.
+    Ask {
+        /// What.
+        question: Question,
+        /// In words.
+        message: String,
+        /// So many different persons have to say yes.
+        persons: u32,
+        /// After this time answers do not count.
+        expires_millis: Option<u64>,
+    },
+    /// Run a job of the administrator's list, once for the life of the remediation.
+    RunJob {
+        /// Its name.
+        name: String,
+    },
     /// Set a condition on the remediation's status.
     Condition {
         /// Condition type.
@@ -78,6 +104,8 @@ pub enum Effect {
 pub enum FenceMethod {
     /// The node's agent and its watchdog end it; the lease protocol proves it.
     SelfFence,
+    /// Something from outside ends it; the node need not have an agent.
+    External,
 }
 
 /// What a restore takes back.
@@ -132,6 +160,10 @@ impl Effect {
             Self::Release { .. } | Self::Restore { .. } => Capability::Workloads,
             Self::Cordon | Self::Uncordon | Self::TaintOwn { .. } | Self::UntaintOwn { .. } => Capability::Scheduling,
             Self::Condition { .. } | Self::Event { .. } => Capability::Report,
+            Self::DeleteMachine { .. } => Capability::Machines,
+            Self::PowerOff | Self::PowerOn => Capability::Power,
+            Self::Ask { .. } => Capability::Approval,
+            Self::RunJob { .. } => Capability::Jobs,
         }
     }
 
@@ -150,6 +182,7 @@ impl Effect {
     pub fn summary(&self) -> String {
         match self {
             Self::RequestFence { method: FenceMethod::SelfFence } => "fence the boot".into(),
+            Self::RequestFence { method: FenceMethod::External } => "fence the boot from outside".into(),
             Self::Release { how, .. } => format!("release workloads ({how:?})"),
             Self::Restore { what: Restoration::OutOfServiceTaint } => "remove the out-of-service taint".into(),
             Self::Restore { what: Restoration::Everything } => "restore the node".into(),
@@ -159,6 +192,12 @@ impl Effect {
             Self::UntaintOwn { taint } => format!("remove taint {}", taint.key),
             Self::Condition { kind, status, .. } => format!("condition {kind}={status:?}"),
             Self::Event { reason, .. } => format!("event {reason}"),
+            Self::DeleteMachine { .. } => "delete the machine".into(),
+            Self::PowerOff => "power off".into(),
+            Self::PowerOn => "power on".into(),
+            Self::Ask { question: Question::ApproveAction, .. } => "ask for approval".into(),
+            Self::Ask { question: Question::ConfirmIsolated, .. } => "ask to confirm isolation".into(),
+            Self::RunJob { name } => format!("run job {name}"),
         }
     }
 }

@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::capability::Granted;
+use crate::capability::{Capability, Granted};
 use crate::effect::{Effect, OWN_TAINT_PREFIXES, OwnTaint, StagedEffect};
 use crate::proof::{Proof, ProofAuthority};
 use crate::report::{Refusal, RefusalReason};
 
 /// Longest key of an effect. Keys are stored in the status of the remediation.
 pub const KEY_LIMIT: usize = 128;
+
+/// So many persons a question can want at most.
+const PERSONS: u32 = 8;
 
 /// What the gate compares the effects with.
 #[derive(Debug, Clone, Copy)]
@@ -69,9 +72,7 @@ pub(crate) fn check(
 ) -> Result<(), RefusalReason> {
     let capability = effect.capability();
     if !granted.allows(capability) {
-        return Err(RefusalReason::PermissionDenied(format!(
-            "capability {capability} is not granted to this remediator; grant it in the Remediator object"
-        )));
+        return Err(not_granted(capability));
     }
     if key.is_empty() || key.len() > KEY_LIMIT || key.chars().any(char::is_control) {
         return Err(RefusalReason::Refused(format!("an effect key has 1 to {KEY_LIMIT} printable characters")));
@@ -79,14 +80,41 @@ pub(crate) fn check(
     if let Effect::TaintOwn { taint } | Effect::UntaintOwn { taint } = effect {
         own(taint)?;
     }
+    bounds(effect)?;
     match ledger.get(key) {
         Some(earlier) if earlier != effect && !effect.changeable() => Err(taken(key)),
         _ => Ok(()),
     }
 }
 
+pub(crate) fn not_granted(capability: Capability) -> RefusalReason {
+    RefusalReason::PermissionDenied(format!(
+        "capability {capability} is not granted to this remediator; grant it in the Remediator object"
+    ))
+}
+
 pub(crate) fn taken(key: &str) -> RefusalReason {
     RefusalReason::Refused(format!("key {key:?} already names another effect of this remediation"))
+}
+
+/// What the host stores or hands on has bounds of its own.
+fn bounds(effect: &Effect) -> Result<(), RefusalReason> {
+    let refused = |why: String| Err(RefusalReason::Refused(why));
+    match effect {
+        Effect::DeleteMachine { uid } if uid.is_empty() || uid.len() > 64 => {
+            refused(format!("{uid:.64?} is not the UID of a machine; use the one that machines.get shows"))
+        }
+        Effect::Ask { persons, .. } if !(1..=PERSONS).contains(persons) => {
+            refused(format!("persons is {persons}; it must be 1 to {PERSONS}"))
+        }
+        Effect::Ask { expires_millis: Some(millis), .. } if *millis < 1_000 => {
+            refused(format!("expires-after is {millis} ms; it must be at least 1000, or none"))
+        }
+        Effect::RunJob { name } if name.is_empty() || name.len() > 63 => {
+            refused(format!("{name:.64?} is not the name of a job; it has 1 to 63 characters"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn own(taint: &OwnTaint) -> Result<(), RefusalReason> {

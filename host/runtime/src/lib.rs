@@ -25,6 +25,7 @@ mod journal;
 mod limits;
 mod manifest;
 mod module;
+mod outside;
 mod proof;
 mod report;
 mod state;
@@ -44,6 +45,10 @@ pub use journal::{HostCall, Journal, JournalInput, JournalRecord, ReplayError};
 pub use limits::{Limits, MEMORY_LIMIT};
 pub use manifest::{CONTRACTS, Manifest, SECTION};
 pub use module::Module;
+pub use outside::{
+    AnswerState, AnswerView, Answered, ApprovalView, JobState, JobView, JobsView, MachineApi, MachineFate, MachineView,
+    Outside, OwnerView, PersonView, PowerAction, PowerProgress, PowerState, PowerView, Question, ReplacementView,
+};
 pub use proof::{Grade, Proof, ProofAuthority, ProofClaim, ProofId, ProofKind};
 pub use report::{CallFailure, CallInput, CallReport, FailureCause, Outcome, Refusal, RefusalReason};
 pub use view::{

@@ -121,8 +121,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let unknown = read(&GOOD.replace("\"target\"", "\"power\"")).unwrap_err().to_string();
-        assert!(unknown.contains("power") && unknown.contains("target, agent, fencing"), "{unknown}");
+        let unknown = read(&GOOD.replace("\"target\"", "\"magic\"")).unwrap_err().to_string();
+        assert!(unknown.contains("magic") && unknown.contains("target, agent, fencing"), "{unknown}");
         let contract = read(&GOOD.replace("@0.1.0", "@9.0.0")).unwrap_err().to_string();
         assert!(contract.contains("@9.0.0") && contract.contains("@0.1.0"), "{contract}");
         let name = read(&GOOD.replace("self-node", "Self Node")).unwrap_err().to_string();

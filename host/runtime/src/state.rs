@@ -80,8 +80,19 @@ impl CallState {
         key: String,
         effect: Effect,
     ) -> Result<Result<(), RefusalReason>, Stop> {
+        self.stage_allowed(function, key, effect, Ok(()))
+    }
+
+    /// The same, unless what the snapshot shows already refuses it.
+    pub(crate) fn stage_allowed(
+        &mut self,
+        function: &str,
+        key: String,
+        effect: Effect,
+        allowed: Result<(), RefusalReason>,
+    ) -> Result<Result<(), RefusalReason>, Stop> {
         self.enter(function, key.as_str())?;
-        let answer = self.admit(&key, &effect);
+        let answer = allowed.and_then(|()| self.admit(&key, &effect));
         match &answer {
             Ok(()) => self.keep(key, effect),
             Err(reason) => {
@@ -144,7 +155,15 @@ fn text_bytes(effect: &Effect) -> usize {
         Effect::Event { reason, message, .. } => reason.len() + message.len(),
         Effect::TaintOwn { taint } | Effect::UntaintOwn { taint } => taint.key.len() + taint.value.len(),
         Effect::Release { proof, .. } => proof.as_str().len(),
-        Effect::RequestFence { .. } | Effect::Restore { .. } | Effect::Cordon | Effect::Uncordon => 0,
+        Effect::DeleteMachine { uid } => uid.len(),
+        Effect::Ask { message, .. } => message.len(),
+        Effect::RunJob { name } => name.len(),
+        Effect::RequestFence { .. }
+        | Effect::Restore { .. }
+        | Effect::Cordon
+        | Effect::Uncordon
+        | Effect::PowerOff
+        | Effect::PowerOn => 0,
     }
 }
 

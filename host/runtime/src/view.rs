@@ -51,6 +51,9 @@ pub struct Snapshot {
     pub workloads: WorkloadsView,
     /// Scheduling state of the node that is ours.
     pub scheduling: SchedulingView,
+    /// Machine, power, people, jobs.
+    #[serde(default)]
+    pub outside: crate::outside::Outside,
 }
 
 /// The node as the host sees it.

@@ -1,8 +1,9 @@
 //! The agent lease of a node: reading it, and changing our one annotation of it by compare-and-swap.
 
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, ResourceExt};
+use palisade_api::keys::palisade::BARE_LEASE;
 use palisade_core::fencing::prover::{WriteIntent, WriteOutcome};
 use palisade_core::fencing::record::{
     AgentRecord, CERTIFICATE, FenceIntent, INTENT, LeaseView, RECORD, RECORD_SIGNATURE, encode,
@@ -10,7 +11,10 @@ use palisade_core::fencing::record::{
 use palisade_rpc::Trust;
 use serde_json::json;
 
-use crate::error::Error;
+use crate::error::{Error, within};
+
+/// Making a lease takes no longer.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The leases of the agents.
 pub fn api(client: &Client, namespace: &str) -> Api<Lease> {
@@ -62,6 +66,44 @@ async fn swap(
         }
     });
     api(client, namespace).patch(node, &PatchParams::default(), &Patch::Merge(&patch)).await.map(|_| ())
+}
+
+/// Makes the lease of a node without agent. It names no holder and carries no record.
+pub async fn make_bare(client: &Client, namespace: &str, node: &str) -> Result<(), Error> {
+    let lease = Lease {
+        metadata: ObjectMeta {
+            name: Some(node.to_owned()),
+            labels: Some([(BARE_LEASE.to_owned(), "true".to_owned())].into()),
+            ..ObjectMeta::default()
+        },
+        ..Lease::default()
+    };
+    match within(LIMIT, "making the lease of a node without agent", async {
+        Ok(api(client, namespace).create(&PostParams::default(), &lease).await?)
+    })
+    .await
+    {
+        // An agent was faster.
+        Ok(_) | Err(Error::Conflict) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes away a lease that was made for a node without agent, unless an agent, or an intent, is in it now.
+pub async fn remove_bare(client: &Client, namespace: &str, node: &str) -> Result<(), Error> {
+    let Some(lease) = api(client, namespace).get_opt(node).await? else { return Ok(()) };
+    let made_here = lease.labels().contains_key(BARE_LEASE);
+    let empty = lease.annotations().get(RECORD).is_none() && lease.annotations().get(INTENT).is_none();
+    if !made_here || !empty {
+        return Ok(());
+    }
+    let preconditions = Preconditions { uid: lease.uid(), resource_version: lease.resource_version() };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match api(client, namespace).delete(node, &parameters).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What letting go of an intent came to.

@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use palisade_core::fencing::proof::{Grade, Proof};
-use tokio::sync::Notify;
+use palisade_core::fencing::prover::{Event, Evidence};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 pub use state::{FenceState, Happened, Spans};
@@ -34,6 +35,8 @@ pub struct Wanted {
     pub floor: Duration,
     /// The release is done, by this proof: the session only looks for a sign of the ended boot.
     pub released: Option<Proof>,
+    /// Something from outside ends the boot: the node need not have an agent.
+    pub external: bool,
 }
 
 /// The running sessions, by UID of the remediation.
@@ -48,6 +51,7 @@ struct Session {
     state: Arc<Mutex<FenceState>>,
     wake: Arc<Notify>,
     task: JoinHandle<()>,
+    events: mpsc::UnboundedSender<Event>,
 }
 
 impl Drop for Session {
@@ -68,10 +72,12 @@ impl Fences {
         let wake = Arc::new(Notify::new());
         let node = wanted.target.node.clone();
         let leadership = context.leadership.clone();
-        let session = session::run(context.clone(), wanted, state.clone(), wake.clone());
+        let (events, inbox) = mpsc::unbounded_channel();
+        let inbox = (events.clone(), inbox);
+        let session = session::run(context.clone(), wanted, state.clone(), wake.clone(), inbox);
         // Who loses the lead stops at once; the next leader attaches to the intent.
         let task = tokio::spawn(async move { leadership.only_leading(session).await.unwrap_or_default() });
-        sessions.insert(uid, Session { node, state, wake, task });
+        sessions.insert(uid, Session { node, state, wake, task, events });
     }
 
     /// Whether a session runs for this remediation.
@@ -103,6 +109,14 @@ impl Fences {
         let Some(session) = sessions.get(uid) else { return false };
         let state = session.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.usable_proof() == Some(proof)
+    }
+
+    /// Something was seen outside that may prove the end of the boot (P4 to P6). The session decides.
+    pub fn evidence(&self, uid: &str, evidence: Evidence) {
+        if let Some(session) = self.lock().get(uid) {
+            // A session that has ended wants no evidence.
+            let _ = session.events.send(Event::Evidence(evidence));
+        }
     }
 
     /// Something about a node changed: its sessions read again.

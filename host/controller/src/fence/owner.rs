@@ -5,21 +5,19 @@
 
 use kube::ResourceExt;
 use kube::api::Api;
-use palisade_api::{SelfNodeRemediation, WasmRemediation};
 
 use super::read::limited;
 use crate::context::{Context, Target};
 use crate::error::Error;
-use crate::remediation::kind::Remediation;
+use crate::remediation::kind::{Remediation, every_kind};
 use crate::remediation::status;
 
 /// Whether it does: it exists, is not being deleted, was not given up, and has not released anything yet.
 pub async fn wants_fencing(context: &Context, target: &Target) -> Result<bool, Error> {
-    if target.kind == SelfNodeRemediation::KIND {
-        wants::<SelfNodeRemediation>(context, target).await
-    } else {
-        wants::<WasmRemediation>(context, target).await
-    }
+    every_kind!(K => if target.kind == <K as Remediation>::KIND {
+        return wants::<K>(context, target).await;
+    });
+    Ok(false)
 }
 
 async fn wants<K: Remediation>(context: &Context, target: &Target) -> Result<bool, Error> {

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::Api;
 use kube::{Client, ResourceExt};
 use palisade_core::fencing::prover::{Beat, Heartbeat, LeaseRead, NodeRead, Snapshot};
-use palisade_core::fencing::record::{BootId, LeaseView};
+use palisade_core::fencing::record::{BootId, LeaseView, RECORD};
 use palisade_core::fencing::sightings::Sightings;
 use palisade_core::time::Mono;
 use palisade_rpc::Trust;
@@ -119,6 +119,8 @@ fn lease_read(agent: &Lease, seen: &Seen, trust: &Trust) -> LeaseRead {
     let uid = agent.uid().unwrap_or_default();
     let (record, mut unverified) = match lease::verified(agent, trust) {
         Ok(record) => (Some(record), None),
+        // A lease without a record is one of a node without agent, not one that cannot be trusted.
+        Err(_) if !agent.annotations().contains_key(RECORD) => (None, None),
         Err(why) => (None, Some(why)),
     };
     let intent = match LeaseView::from_annotations(agent.annotations()) {
@@ -142,7 +144,7 @@ fn lease_read(agent: &Lease, seen: &Seen, trust: &Trust) -> LeaseRead {
     }
 }
 
-pub(super) async fn limited<T>(what: &str, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+pub async fn limited<T>(what: &str, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
     match tokio::time::timeout(LIMIT, request).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(Error::Busy(format!("the API server did not answer within {LIMIT:?} ({what})"))),

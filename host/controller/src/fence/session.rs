@@ -55,11 +55,19 @@ struct Session {
 /// Newest heartbeats of the kubelet, and sequence number of the agent.
 type Signs = (Option<String>, Option<String>, Option<u64>);
 
+/// Both ends of the channel through which answers and evidence come.
+type Inbox = (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>);
+
 /// Runs until the task is dropped, or the remediation wants nothing more.
-pub(super) async fn run(context: Arc<Context>, wanted: Wanted, published: Arc<Mutex<FenceState>>, wake: Arc<Notify>) {
-    let (answers, mut inbox) = mpsc::unbounded_channel();
+pub(super) async fn run(
+    context: Arc<Context>,
+    wanted: Wanted,
+    published: Arc<Mutex<FenceState>>,
+    wake: Arc<Notify>,
+    (answers, mut inbox): Inbox,
+) {
     let prover = match wanted.released.clone() {
-        None => Prover::new(settings(&wanted), clock::now()),
+        None => Prover::new(settings(&wanted), clock::now()).externally(wanted.external),
         Some(proof) => Prover::watching(settings(&wanted), proof, clock::now()),
     };
     let mut state =
@@ -206,11 +214,33 @@ impl Session {
         let node = &self.wanted.target.node;
         match read::read(&context.client, &context.options.namespace, node, &context.seen, &context.trust).await {
             Ok(read) => {
+                if self.wanted.external
+                    && self.wanted.released.is_none()
+                    && read.snapshot.lease.is_none()
+                    && read.node.is_some()
+                {
+                    return self.make_lease().await;
+                }
                 let snapshot = read.snapshot.clone();
                 self.last = Some(read);
                 self.feed(Event::Read(Box::new(snapshot)));
                 self.note_progress();
             }
+            Err(error) => self.feed(Event::ReadFailed { why: error.to_string() }),
+        }
+    }
+
+    /// A node without agent gets a lease all the same: the intent in it tells an agent that starts later, and other
+    /// remediations, that this boot has to end.
+    async fn make_lease(&mut self) {
+        match owner::wants_fencing(&self.context, &self.wanted.target).await {
+            Ok(true) => {}
+            Ok(false) => return self.end("its remediation wants no fencing any more"),
+            Err(error) => return self.feed(Event::ReadFailed { why: error.to_string() }),
+        }
+        let (client, namespace) = (&self.context.client, &self.context.options.namespace);
+        match lease::make_bare(client, namespace, &self.wanted.target.node).await {
+            Ok(()) => self.effects.push_back(Effect::Read),
             Err(error) => self.feed(Event::ReadFailed { why: error.to_string() }),
         }
     }
@@ -289,7 +319,8 @@ impl Session {
             );
             self.boot_changed = None;
             self.state = FenceState { happened: std::mem::take(&mut self.state.happened), ..FenceState::default() };
-            self.prover = Prover::after(settings(&self.wanted), proof.boot, clock::now());
+            let next = Prover::after(settings(&self.wanted), proof.boot, clock::now());
+            self.prover = next.externally(self.wanted.external);
             self.feed(Event::Tick);
         }
     }

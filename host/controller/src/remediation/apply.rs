@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use palisade_api::Stage;
 use palisade_api::reasons::event;
 use palisade_core::fencing::proof::{Grade, Proof};
-use palisade_runtime::{Effect, OwnTaintEffect, ReleaseMethod, Restoration, StagedEffect};
+use palisade_runtime::{Effect, FenceMethod, OwnTaintEffect, ReleaseMethod, Restoration, StagedEffect};
 
 use super::kind::Remediation;
 use super::pass::Pass;
@@ -90,7 +90,12 @@ impl<K: Remediation> Pass<K> {
                 self.ensure_fencing();
                 Ok(true)
             }
-            Effect::Release { proof, how } => self.release(proof.as_str(), *how, fence).await,
+            Effect::DeleteMachine { .. }
+            | Effect::PowerOff
+            | Effect::PowerOn
+            | Effect::Ask { .. }
+            | Effect::RunJob { .. } => self.apply_outside(node, effect).await,
+            Effect::Release { proof, how } => self.release(node, proof.as_str(), *how, fence).await,
             Effect::Restore { what: Restoration::OutOfServiceTaint } => {
                 self.remove_release_taints().await?;
                 Ok(true)
@@ -150,6 +155,10 @@ impl<K: Remediation> Pass<K> {
 
     /// The same, or, after a release by this proof, one that only looks.
     pub(super) fn start_fencing(&self, released: Option<Proof>) {
+        let known = self.status.palisade.iter().flat_map(|progress| progress.applied.iter().chain(&progress.pending));
+        let external = known
+            .filter_map(|effect| serde_json::from_value(effect.effect.clone()).ok())
+            .any(|effect| matches!(effect, Effect::RequestFence { method: FenceMethod::External }));
         let floor = self
             .context
             .config()
@@ -161,11 +170,18 @@ impl<K: Remediation> Pass<K> {
             require: self.context.options.require,
             floor: std::time::Duration::from_secs(floor),
             released,
+            external,
         };
         self.context.fences.ensure(&self.context, wanted);
     }
 
-    async fn release(&mut self, named: &str, how: ReleaseMethod, fence: Option<&FenceState>) -> Result<bool, Error> {
+    async fn release(
+        &mut self,
+        node: &Node,
+        named: &str,
+        how: ReleaseMethod,
+        fence: Option<&FenceState>,
+    ) -> Result<bool, Error> {
         // The state of this very moment, not of the beginning of the pass.
         let Some(fence) = self.fence().filter(|_| fence.is_some()) else { return Ok(false) };
         let Some(proof) = fence.usable_proof() else { return Ok(false) };
@@ -174,6 +190,10 @@ impl<K: Remediation> Pass<K> {
         }
         if let Some(why) = self.withdrawn(proof).await? {
             tracing::warn!(node = self.target.node, why, "nothing is released");
+            return Ok(false);
+        }
+        if let Some(why) = self.still_holds_outside(node, proof).await? {
+            self.event(Kind::Warning, event::STOPPED, &format!("nothing is released now: {why}")).await;
             return Ok(false);
         }
         let marked = inventory::uids(&fence.marked);

@@ -208,7 +208,7 @@ impl<K: Remediation> Pass<K> {
     ) -> Result<CallReport, Error> {
         let input = CallInput {
             remediation: self.view(&served.parameters),
-            snapshot: self.snapshot(node, fence).await?,
+            snapshot: self.snapshot(&served.module, node, fence).await?,
             proof: proof.cloned(),
             ledger: self.ledger(),
         };
@@ -295,7 +295,8 @@ impl<K: Remediation> Pass<K> {
         }
         progress.step += i64::from(changed);
         if let Outcome::Failed { reason: why } = outcome {
-            status::stand(&mut self.status, Standing::Stopped(reason::FAILED), why);
+            let word = reason_of(&report.step).unwrap_or_else(|| reason::FAILED.to_owned());
+            status::stand(&mut self.status, Standing::Stopped(&word), why);
         }
         self.status.last_error = None;
     }
@@ -332,7 +333,7 @@ impl<K: Remediation> Pass<K> {
             }
             Outcome::Succeeded => {
                 self.status.phase = Some(phase::FENCING_COMPLETED.to_owned());
-                status::stand(&mut self.status, Standing::Finished, "");
+                status::stand(&mut self.status, Standing::Finished(K::FINISHED), "");
                 self.progress().pending.clear();
                 let created = self.object.meta().creation_timestamp.clone();
                 let spans = self.context.fences.state(&self.target.uid).map(|fence| fence.spans);
@@ -353,5 +354,30 @@ impl<K: Remediation> Pass<K> {
                 Ok(Action::requeue(DEFAULT_PAUSE))
             }
         }
+    }
+}
+
+/// A step that says why it cannot be done becomes the reason of the conditions: `cannot-start-no-controller-owner` is
+/// `RemediationCannotStartNoControllerOwner`. Other steps say only where it failed.
+fn reason_of(step: &str) -> Option<String> {
+    if !["cannot-", "rejected-", "expired-"].iter().any(|start| step.starts_with(start)) {
+        return None;
+    }
+    let words = step.split('-').filter_map(|word| {
+        let mut letters = word.chars();
+        letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str())
+    });
+    Some(words.fold("Remediation".to_owned(), |reason, word| reason + &word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reason_of;
+
+    #[test]
+    fn steps_that_say_why_become_reasons() {
+        let reason = reason_of("cannot-start-no-controller-owner");
+        assert_eq!(reason.as_deref(), Some("RemediationCannotStartNoControllerOwner"));
+        assert_eq!(reason_of("waiting-for-proof"), None);
     }
 }

@@ -20,13 +20,14 @@ use crate::error::Error;
 const CONCURRENCY: u16 = 16;
 
 /// Reconciles all remediations of a kind until the future is dropped.
-pub async fn run<K: Remediation>(context: Arc<Context>, mut triggers: UnboundedReceiver<ObjectRef<K>>) {
+pub async fn run<K: Remediation>(context: Arc<Context>, mut triggers: UnboundedReceiver<(String, String)>) {
     let api: Api<K> = Api::all(context.client.clone());
     let (store, writer) = reflector::store();
     let changes = reflector(writer, watcher(api, watcher::Config::default()).default_backoff()).touched_objects();
     let changes = changes.map_ok(|object: K| ReconcileRequest::from(ObjectRef::from_obj(&object)));
     // What sessions and nodes announce arrives beside what the watch of the kind shows.
     let triggers = futures::stream::poll_fn(move |task| triggers.poll_recv(task))
+        .map(|(namespace, name)| ObjectRef::<K>::new(&name).within(&namespace))
         .map(|object| Ok::<_, watcher::Error>(ReconcileRequest::from(object)));
     let queue = futures::stream::select(changes, triggers);
     applier(

@@ -1,15 +1,19 @@
 //! What the remediation kinds that this controller serves have in common.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::{Resource, ResourceExt};
+use palisade_api::machine_deletion_remediation::MachineDeletionRemediationStatus;
+use palisade_api::reasons::{condition, phase, reason};
 use palisade_api::self_node_remediation::SelfNodeRemediationStatus;
 use palisade_api::wasm_remediation::WasmRemediationStatus;
-use palisade_api::{RemediationStrategy, SelfNodeRemediation, WasmRemediation, keys};
+use palisade_api::{MachineDeletionRemediation, RemediationStrategy, SelfNodeRemediation, WasmRemediation, keys};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::context::Target;
 
@@ -23,6 +27,41 @@ pub enum Choice {
     Strategy(RemediationStrategy),
     /// By name of a Remediator object, with parameters.
     Named(String, Value),
+    /// Of a stock kind without strategies: the built-in one of this name, with parameters made from the specification,
+    /// unless a Remediator serves the kind.
+    Builtin(&'static str, Value),
+}
+
+/// Does something for every kind that this controller serves: the one list of them.
+macro_rules! every_kind {
+    ($kind:ident => $body:expr) => {{
+        {
+            type $kind = palisade_api::SelfNodeRemediation;
+            $body
+        }
+        {
+            type $kind = palisade_api::WasmRemediation;
+            $body
+        }
+        {
+            type $kind = palisade_api::MachineDeletionRemediation;
+            $body
+        }
+    }};
+}
+pub(crate) use every_kind;
+
+type Look = (String, String);
+
+/// Both ends of the channels through which remediations are looked at, by kind.
+pub fn triggers() -> (HashMap<&'static str, UnboundedSender<Look>>, HashMap<&'static str, UnboundedReceiver<Look>>) {
+    let (mut senders, mut receivers) = (HashMap::new(), HashMap::new());
+    every_kind!(K => {
+        let (sender, receiver) = unbounded_channel();
+        senders.insert(<K as Remediation>::KIND, sender);
+        receivers.insert(<K as Remediation>::KIND, receiver);
+    });
+    (senders, receivers)
 }
 
 /// A remediation kind.
@@ -42,6 +81,14 @@ pub trait Remediation:
     const FINALIZER: &'static str;
     /// Whether it rests while the configuration of the stock kind is missing.
     const NEEDS_CONFIG: bool;
+    /// Whether it goes on when the node object is gone, because that is what it leads to.
+    const OUTLIVES_NODE: bool = false;
+    /// Reason of its conditions when it is done.
+    const FINISHED: &'static str = reason::FINISHED;
+    /// Reason of its conditions when its detector gave up.
+    const TIMED_OUT: &'static str = reason::TIMED_OUT;
+    /// Reason of its conditions when the node does not exist.
+    const NODE_NOT_FOUND: &'static str = reason::NODE_NOT_FOUND;
 
     /// Its status.
     fn status(&self) -> Status;
@@ -124,5 +171,42 @@ impl Remediation for WasmRemediation {
 
     fn choice(&self) -> Choice {
         Choice::Named(self.spec.remediator.clone(), Value::Object(self.spec.parameters.clone()))
+    }
+}
+
+impl Remediation for MachineDeletionRemediation {
+    const KIND: &'static str = "MachineDeletionRemediation";
+    const FINALIZER: &'static str = keys::palisade::FINALIZER;
+    const NEEDS_CONFIG: bool = false;
+    const OUTLIVES_NODE: bool = true;
+    const FINISHED: &'static str = "MachineDeleted";
+    const TIMED_OUT: &'static str = "RemediationStoppedByNHC";
+    const NODE_NOT_FOUND: &'static str = "RemediationCannotStartNodeNotFound";
+
+    fn status(&self) -> Status {
+        let status = self.status.clone().unwrap_or_default();
+        // The kind has no phase: that it is done is what its condition says.
+        let done = status.conditions.iter().any(|known| known.type_ == condition::SUCCEEDED && known.status == "True");
+        Status {
+            conditions: status.conditions,
+            phase: done.then(|| phase::FENCING_COMPLETED.to_owned()),
+            palisade: status.palisade,
+            ..Status::default()
+        }
+    }
+
+    fn set_status(&mut self, mut status: Status) {
+        // It has no place for an error either: people read it in the condition.
+        if let Some(error) = status.last_error.take() {
+            for known in status.conditions.iter_mut().filter(|known| known.type_ == condition::PROCESSING) {
+                known.message = error.chars().take(1_024).collect();
+            }
+        }
+        self.status =
+            Some(MachineDeletionRemediationStatus { conditions: status.conditions, palisade: status.palisade });
+    }
+
+    fn choice(&self) -> Choice {
+        Choice::Builtin("machine-deletion", Value::Object(serde_json::Map::new()))
     }
 }

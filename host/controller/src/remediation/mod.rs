@@ -9,6 +9,7 @@ mod call;
 pub mod controller;
 pub mod kind;
 pub mod modules;
+pub mod outside;
 mod pass;
 pub mod registry;
 mod restore;

@@ -142,6 +142,13 @@ pub async fn serve(context: &Context, kind: &str, choice: &Choice) -> Result<Ser
             };
             by_object(context, remediator, parameters.clone()).await
         }
+        Choice::Builtin(name, parameters) => {
+            let object = remediators.iter().find(|it| it.spec.serves.iter().any(|serves| serves.kind == kind));
+            match object {
+                Some(remediator) => by_object(context, remediator, parameters.clone()).await,
+                None => by_name(context, name).await.map(|served| Served { parameters: parameters.clone(), ..served }),
+            }
+        }
         Choice::Strategy(strategy) => {
             let word = resolve(strategy, context.server_version().await)?;
             let object = remediators.iter().find(|remediator| {

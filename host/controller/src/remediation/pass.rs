@@ -17,6 +17,7 @@ use super::kind::{Remediation, Status};
 use super::spent;
 use super::status::{self, Standing};
 use super::target::{self, Named};
+use super::{modules, outside};
 use crate::clock;
 use crate::context::{Context, Target, node_reference};
 use crate::error::{Error, within};
@@ -121,8 +122,11 @@ impl<K: Remediation> Pass<K> {
         if self.object.timed_out() {
             return self.given_up().await;
         }
-        let Some(node) = node else {
-            return self.no_node(format!("node {:?} does not exist", self.target.node)).await;
+        let node = match node {
+            Some(node) => node,
+            // The node goes with its machine: that is no reason to stop looking.
+            None if K::OUTLIVES_NODE && self.may_do_without_node() => ghost(&self.target.node),
+            None => return self.no_node(format!("node {:?} does not exist", self.target.node)).await,
         };
         if target::is_excluded(&node) {
             context.fences.stop(&self.target.uid);
@@ -140,11 +144,19 @@ impl<K: Remediation> Pass<K> {
             )));
         }
         if !self.object.held() {
-            self.take_up().await?;
+            let served = modules::serve(&context, K::KIND, &self.object.choice()).await;
+            let outside = served.is_ok_and(|served| outside::acts_from_outside(&served.module));
+            self.take_up(outside).await?;
             let created = self.object.meta().creation_timestamp.clone();
             spent::before_us(self.progress(), &node, created.as_ref());
         }
         self.call(&node).await
+    }
+
+    /// Without the node object there is something to do if a machine is known: recorded, or as owner.
+    fn may_do_without_node(&self) -> bool {
+        let recorded = self.status.palisade.as_ref().is_some_and(|progress| progress.machine.is_some());
+        recorded || self.object.owner_references().iter().any(target::is_machine)
     }
 
     /// Whether there is a configuration. Before anything is touched it is asked for: the watch may not have shown yet
@@ -175,7 +187,14 @@ impl<K: Remediation> Pass<K> {
     async fn given_up(&mut self) -> Result<Action, Error> {
         self.context.fences.stop(&self.target.uid);
         if !status::succeeded(&self.status, "True") {
-            status::stand(&mut self.status, Standing::Stopped(reason::TIMED_OUT), "");
+            super::outside::approval::withdraw(self.progress());
+            let irrevocable = self.progress().machine.as_ref().map_or_else(String::new, |machine| {
+                format!(
+                    "the deletion of machine {}/{} was asked for already and cannot be taken back",
+                    machine.namespace, machine.name
+                )
+            });
+            status::stand(&mut self.status, Standing::Stopped(K::TIMED_OUT), &irrevocable);
             self.event(Kind::Normal, event::STOPPED, "the detector gave up waiting; nothing new is begun").await;
         }
         self.save().await?;
@@ -183,7 +202,7 @@ impl<K: Remediation> Pass<K> {
     }
 
     async fn no_node(&mut self, message: String) -> Result<Action, Error> {
-        status::stand(&mut self.status, Standing::Stopped(reason::NODE_NOT_FOUND), "");
+        status::stand(&mut self.status, Standing::Stopped(K::NODE_NOT_FOUND), &message);
         self.event(Kind::Warning, event::CANNOT_START, &message).await;
         Err(Error::Blocked(message))
     }
@@ -261,13 +280,16 @@ impl<K: Remediation> Pass<K> {
     }
 
     /// Before anything is touched: the node must have an agent that can end it, and the object must be held.
-    async fn take_up(&mut self) -> Result<(), Error> {
+    async fn take_up(&mut self, from_outside: bool) -> Result<(), Error> {
         status::stand(&mut self.status, Standing::Started, "");
         let node = &self.target.node;
-        let found = lease::api(&self.context.client, &self.context.options.namespace).get_opt(node).await?;
-        let able = match &found {
-            Some(found) => lease::verified(found, &self.context.trust).map(|_| ()),
-            None => Err("it has no agent lease".to_owned()),
+        let able = if from_outside {
+            Ok(())
+        } else {
+            match lease::api(&self.context.client, &self.context.options.namespace).get_opt(node).await? {
+                Some(found) => lease::verified(&found, &self.context.trust).map(|_| ()),
+                None => Err("it has no agent lease".to_owned()),
+            }
         };
         if let Err(why) = able {
             return Err(Error::Blocked(format!(
@@ -290,6 +312,16 @@ impl<K: Remediation> Pass<K> {
         let patch = json!({ "metadata": {
             "resourceVersion": self.object.resource_version(),
             "finalizers": finalizers,
+        } });
+        self.object = self.api().patch(&self.target.name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        Ok(())
+    }
+
+    /// Writes annotations of ours on the object, guarded by the resource version.
+    pub(super) async fn annotate(&mut self, annotations: serde_json::Value) -> Result<(), Error> {
+        let patch = json!({ "metadata": {
+            "resourceVersion": self.object.resource_version(),
+            "annotations": annotations,
         } });
         self.object = self.api().patch(&self.target.name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         Ok(())
@@ -325,4 +357,11 @@ impl<K: Remediation> Pass<K> {
         let node = node_reference(&self.target.node);
         self.context.events.post(&self.context.client, node, kind, reason, message).await;
     }
+}
+
+/// Stands for a node whose object is gone: it has a name, and nothing else can be said about it.
+fn ghost(name: &str) -> Node {
+    let mut node = Node::default();
+    node.metadata.name = Some(name.to_owned());
+    node
 }

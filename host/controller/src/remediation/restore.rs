@@ -6,12 +6,12 @@ use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::runtime::controller::Action;
+use palisade_api::Stage;
 use palisade_api::reasons::event;
-use palisade_api::{SelfNodeRemediation, Stage, WasmRemediation};
 use palisade_runtime::Effect;
 use serde_json::json;
 
-use super::kind::Remediation;
+use super::kind::{Remediation, every_kind};
 use super::pass::Pass;
 use super::{status, target};
 use crate::clock;
@@ -50,6 +50,7 @@ impl<K: Remediation> Pass<K> {
             }
         }
         self.context.fences.stop(&self.target.uid);
+        self.clean_up_outside(node).await?;
         self.restore().await?;
         status::happened(self.progress(), Stage::Restored, &clock::wall(), "taints", "taints removed, intent let go");
         self.save().await?;
@@ -123,6 +124,10 @@ impl<K: Remediation> Pass<K> {
         let owner = self.target.owner();
         let let_go =
             lease::let_go(&self.context.client, &self.context.options.namespace, &self.target.node, &owner).await?;
+        if let_go != LetGo::OthersHold {
+            let (client, namespace) = (&self.context.client, &self.context.options.namespace);
+            lease::remove_bare(client, namespace, &self.target.node).await?;
+        }
         if let_go == LetGo::Cleared {
             tracing::info!(node = self.target.node, "fence intent cleared");
         }
@@ -193,7 +198,10 @@ impl<K: Remediation> Pass<K> {
 
     /// Whether another remediation of ours works on the same node: then the common taint stays.
     async fn shared_with_others(&self) -> Result<bool, Error> {
-        Ok(self.others::<SelfNodeRemediation>().await? || self.others::<WasmRemediation>().await?)
+        every_kind!(O => if self.others::<O>().await? {
+            return Ok(true);
+        });
+        Ok(false)
     }
 
     async fn others<O: Remediation>(&self) -> Result<bool, Error> {
@@ -219,11 +227,19 @@ impl<K: Remediation> Pass<K> {
 pub(super) fn takes_back(effect: &Effect) -> bool {
     match effect {
         Effect::Restore { .. }
+        | Effect::PowerOn
         | Effect::UntaintOwn { .. }
         | Effect::Uncordon
         | Effect::Condition { .. }
         | Effect::Event { .. } => true,
-        Effect::RequestFence { .. } | Effect::Release { .. } | Effect::Cordon | Effect::TaintOwn { .. } => false,
+        Effect::RequestFence { .. }
+        | Effect::Release { .. }
+        | Effect::Cordon
+        | Effect::TaintOwn { .. }
+        | Effect::DeleteMachine { .. }
+        | Effect::PowerOff
+        | Effect::Ask { .. }
+        | Effect::RunJob { .. } => false,
     }
 }
 

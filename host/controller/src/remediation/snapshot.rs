@@ -28,7 +28,7 @@ impl<K: Remediation> Pass<K> {
     pub(super) fn view(&mut self, parameters: &Value) -> RemediationView {
         let strategy = match self.object.choice() {
             Choice::Strategy(strategy) => strategy.as_str().to_owned(),
-            Choice::Named(..) => String::new(),
+            Choice::Named(..) | Choice::Builtin(..) => String::new(),
         };
         let (timed_out, deleting) = (self.object.timed_out(), self.object.deleting());
         let age_millis = age(self.object.meta().creation_timestamp.as_ref());
@@ -51,9 +51,11 @@ impl<K: Remediation> Pass<K> {
 
     pub(super) async fn snapshot(
         &mut self,
+        module: &palisade_runtime::Module,
         node: &Node,
         fence: Option<&FenceState>,
     ) -> Result<palisade_runtime::Snapshot, Error> {
+        let outside = self.look_outside(module, node, fence).await?;
         let found =
             lease::api(&self.context.client, &self.context.options.namespace).get_opt(&self.target.node).await?;
         let record = found.as_ref().map(|found| lease::verified(found, &self.context.trust));
@@ -71,7 +73,7 @@ impl<K: Remediation> Pass<K> {
                 .collect(),
         };
         Ok(palisade_runtime::Snapshot {
-            target: Some(target_view(node)),
+            target: Some(node).filter(|node| node.uid().is_some()).map(target_view),
             agent: match record {
                 None => AgentView::default(),
                 Some(record) => agent_view(record.ok().as_ref()),
@@ -79,6 +81,7 @@ impl<K: Remediation> Pass<K> {
             fencing: fence.map(fencing_view).unwrap_or_default(),
             workloads,
             scheduling,
+            outside,
         })
     }
 

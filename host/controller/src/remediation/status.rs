@@ -20,20 +20,20 @@ const TIMELINE: usize = 64;
 
 /// State of a remediation as the conditions Processing and Succeeded show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum Standing<'a> {
     /// Under way.
     Started,
-    /// Done.
-    Finished,
+    /// Done, for this reason in one word.
+    Finished(&'a str),
     /// It cannot be done, for this reason in one word.
-    Stopped(&'static str),
+    Stopped(&'a str),
 }
 
 /// Sets Processing and Succeeded, which always go together.
-pub fn stand(status: &mut Status, standing: Standing, message: &str) {
+pub fn stand(status: &mut Status, standing: Standing<'_>, message: &str) {
     let (processing, succeeded, why) = match standing {
         Standing::Started => ("True", "Unknown", reason::STARTED),
-        Standing::Finished => ("False", "True", reason::FINISHED),
+        Standing::Finished(why) => ("False", "True", why),
         Standing::Stopped(why) => ("False", "False", why),
     };
     set(&mut status.conditions, condition::PROCESSING, processing, why, message);
@@ -423,7 +423,7 @@ mod tests {
         }
         stand(&mut status, Standing::Started, "another message");
         assert!(status.conditions.iter().all(|condition| condition.last_transition_time == old));
-        stand(&mut status, Standing::Finished, "");
+        stand(&mut status, Standing::Finished(reason::FINISHED), "");
         assert!(status.conditions.iter().all(|condition| condition.last_transition_time != old));
         assert!(succeeded(&status, "True"));
     }

@@ -14,6 +14,9 @@ use crate::error::{Error, within};
 /// Reading a Machine takes no longer.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// Ends the name that stands for the node of a machine without one. No node is called so.
+const NO_NODE: &str = "machine-without-node.invalid";
+
 /// What a remediation names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named {
@@ -55,7 +58,13 @@ pub async fn resolve<K: Remediation>(client: &Client, object: &K) -> Result<Name
         None => Ok(Named::Node(named_by_itself(object))),
         Some(machine) => {
             let namespace = object.namespace().unwrap_or_default();
-            within(LIMIT, "reading the Machine", node_of(client, &namespace, machine)).await
+            match within(LIMIT, "reading the Machine", node_of(client, &namespace, machine)).await {
+                // A machine that never had a node, or that is gone, is a matter of its own remediator.
+                Ok(Named::Nothing(_)) | Err(Error::Blocked(_)) if K::OUTLIVES_NODE => {
+                    Ok(Named::Node(format!("{}.{NO_NODE}", machine.name)))
+                }
+                found => found,
+            }
         }
     }
 }
@@ -64,7 +73,7 @@ fn group(owner: &OwnerReference) -> &str {
     owner.api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
-fn is_machine(owner: &OwnerReference) -> bool {
+pub fn is_machine(owner: &OwnerReference) -> bool {
     owner.kind == "Machine" && ["machine.openshift.io", "cluster.x-k8s.io"].contains(&group(owner))
 }
 

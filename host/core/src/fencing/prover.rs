@@ -46,6 +46,8 @@ pub struct Prover {
     /// A boot whose end this remediation has proven before, and whose successor is to be fenced.
     superseded: Option<BootId>,
     stage: Stage,
+    /// Something from outside ends the boot: an intent is stored also where no agent is (P3 is never available there).
+    external: bool,
     /// When the last marks were stored: evidence from outside counts only after it.
     marked: Option<Mono>,
     /// When the next effect is due.
@@ -127,6 +129,7 @@ impl Prover {
         Self {
             settings,
             superseded: None,
+            external: false,
             stage: Stage::Unmarked,
             marked: None,
             due: now,
@@ -138,6 +141,13 @@ impl Prover {
     /// Starts at step 1 for the boot that followed `ended`: an own intent that still names `ended` makes room.
     pub fn after(settings: Settings, ended: BootId, now: Mono) -> Self {
         Self { superseded: Some(ended), ..Self::new(settings, now) }
+    }
+
+    /// For a boot that something from outside ends (P4 to P6), with or without an agent on the node.
+    #[must_use]
+    pub fn externally(mut self, external: bool) -> Self {
+        self.external = external;
+        self
     }
 
     /// Takes what happened, answers what to do. Every answer ends with [`Effect::Wait`].

@@ -19,13 +19,15 @@ mod bindings {
 }
 
 pub(crate) use bindings::RemediatorPre;
-pub(super) use bindings::palisade::remediation::{agent, fencing, report, scheduling, target, types, workloads};
+pub(super) use bindings::palisade::remediation::{
+    agent, approval, fencing, jobs, machines, power, report, scheduling, target, types, workloads,
+};
 
 pub(super) fn add_to_linker(linker: &mut Linker<CallState>) -> wasmtime::Result<()> {
     bindings::Remediator::add_to_linker::<_, HasSelf<_>>(linker, |state| state)
 }
 
-type Staged = wasmtime::Result<Result<(), types::Refusal>>;
+pub(super) type Staged = wasmtime::Result<Result<(), types::Refusal>>;
 
 impl CallState {
     fn stage_v0_1(&mut self, function: &str, key: String, effect: Effect) -> Staged {
@@ -58,6 +60,7 @@ impl fencing::Host for CallState {
     fn request(&mut self, key: String, method: fencing::Method) -> Staged {
         let method = match method {
             fencing::Method::SelfFence => FenceMethod::SelfFence,
+            fencing::Method::External => FenceMethod::External,
         };
         self.stage_v0_1("fencing.request", key, Effect::RequestFence { method })
     }
@@ -132,7 +135,7 @@ impl scheduling::Host for CallState {
 }
 
 /// Longest message of a condition or an event; the API server accepts no longer one for events.
-const MESSAGE_LIMIT: usize = 1_024;
+pub(super) const MESSAGE_LIMIT: usize = 1_024;
 
 impl CallState {
     /// Kinds and reasons end up in fields for which the API server has rules.

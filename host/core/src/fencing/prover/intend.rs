@@ -1,11 +1,13 @@
 //! Steps 2 and 3: both sources name the boot, and the intent for it goes into the lease.
 
+use std::borrow::Cow;
+
 use super::promises::Promises;
 use super::{
     Baseline, Beat, Effect, Fencing, Heartbeat, LeaseRead, NodeRead, Prover, RETRY, Snapshot, Stage, WriteIntent,
     WriteOutcome, ask,
 };
-use crate::fencing::record::{AgentRecord, BootId, FenceIntent, Terms};
+use crate::fencing::record::{AgentRecord, BootId, Claims, FenceIntent, Terms};
 use crate::time::Mono;
 
 /// A read that names a boot on both sides.
@@ -13,7 +15,7 @@ struct Readable<'a> {
     node: &'a NodeRead,
     node_boot: &'a BootId,
     lease: &'a LeaseRead,
-    record: &'a AgentRecord,
+    record: Cow<'a, AgentRecord>,
 }
 
 impl Prover {
@@ -83,7 +85,7 @@ impl Prover {
                 now,
             );
         }
-        let terms = in_force(record);
+        let terms = in_force(&record);
         let intent = FenceIntent {
             uid: snapshot.fresh_uid.clone(),
             boot_id: record.boot_id.clone(),
@@ -109,7 +111,12 @@ impl Prover {
             self.refuse("no intent can be stored", "the node has no agent lease", other);
             return None;
         };
-        let Some(record) = &lease.record else {
+        let record = match &lease.record {
+            Some(record) => Some(Cow::Borrowed(record)),
+            None if self.external && lease.unverified.is_none() => Some(Cow::Owned(nobody(node_boot))),
+            None => None,
+        };
+        let Some(record) = record else {
             let why = lease.unverified.as_deref().unwrap_or("the agent lease carries no record");
             self.refuse("no intent can be stored", why, other);
             return None;
@@ -200,6 +207,27 @@ impl Prover {
         self.due = now + RETRY;
         self.patience = RETRY;
         effects
+    }
+}
+
+/// What stands for the record of a node without agent: it promises nothing, so that nothing follows from time.
+fn nobody(boot: &BootId) -> AgentRecord {
+    AgentRecord {
+        node: String::new(),
+        boot_id: boot.clone(),
+        sequence: 0,
+        address: String::new(),
+        terms: Terms {
+            time_to_live_millis: 0,
+            watchdog: None,
+            reset_steps_millis: 0,
+            jury: Vec::new(),
+            min_peers: 0,
+            claims: Claims::default(),
+        },
+        generation: 0,
+        acknowledged: None,
+        disarmed: true,
     }
 }
 

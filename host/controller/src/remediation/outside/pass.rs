@@ -1,0 +1,231 @@
+//! The part of a pass that looks outside of the node.
+
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
+use palisade_api::keys::machine_deletion::{MACHINE, MACHINE_OWNER};
+use palisade_api::outside::MachineRecord;
+use palisade_core::fencing::proof::{Proof, ProofKind};
+use palisade_runtime::{Capability, Effect, FenceStage, Module, Outside, PowerAction};
+use serde_json::{Value, json};
+
+use super::{About, Sighting, approval, machines};
+use crate::error::Error;
+use crate::fence::FenceState;
+use crate::remediation::kind::Remediation;
+use crate::remediation::pass::Pass;
+
+/// Capabilities with which a boot can be ended, or known to have ended, without an agent on the node.
+const OUTSIDE: [Capability; 4] = [Capability::Machines, Capability::Power, Capability::Approval, Capability::Jobs];
+
+/// Whether a component may act from outside of the node.
+pub fn acts_from_outside(module: &Module) -> bool {
+    module.manifest().capabilities.iter().any(|capability| OUTSIDE.contains(capability))
+}
+
+impl<K: Remediation> Pass<K> {
+    /// The remediation as providers get it.
+    pub(in crate::remediation) fn as_value(&self) -> Value {
+        // Plain objects with string keys: serialisation has no failing case.
+        serde_json::to_value(&self.object).unwrap_or_default()
+    }
+
+    /// Looks at what the component asks for, and hands evidence to the fencing session.
+    pub(in crate::remediation) async fn look_outside(
+        &mut self,
+        module: &Module,
+        node: &Node,
+        fence: Option<&FenceState>,
+    ) -> Result<Outside, Error> {
+        let asks = |capability| module.manifest().capabilities.contains(&capability);
+        let mut outside = Outside::default();
+        if !acts_from_outside(module) {
+            return Ok(outside);
+        }
+        if asks(Capability::Approval) {
+            // Answers are taken into the status before anything follows from them.
+            let untrusted = approval::is_checked(&self.context).await?;
+            let boot = crate::fence::read::boot_of(node);
+            let annotations = self.object.annotations().clone();
+            let requester = self.requester().map(str::to_owned);
+            let scene = approval::Scene {
+                boot: boot.as_ref(),
+                ready: crate::fence::read::is_ready(node),
+                fence,
+                untrusted: untrusted.is_some(),
+                requester: requester.as_deref(),
+            };
+            let news = approval::take_in(self.progress(), &annotations, scene);
+            self.save().await?;
+            for (kind, reason, message) in news {
+                self.event(kind, reason, &message).await;
+            }
+            outside.approval = approval::view(self.progress(), untrusted.as_deref());
+        }
+        let (object, context, target) = (self.as_value(), self.context.clone(), self.target.clone());
+        let progress = self.progress().clone();
+        let node = Some(node).filter(|node| node.uid().is_some());
+        let about = About { context: &context, target: &target, object: &object, node, progress: &progress, fence };
+        let mut seen: Vec<Sighting> = Vec::new();
+        let wanted = fence.is_some_and(|fence| fence.stage >= FenceStage::Intended && fence.proof.is_none());
+        if asks(Capability::Machines) {
+            let found = machines::look(&about).await?;
+            (outside.machine, outside.deletable, outside.replacement) =
+                (found.machine, found.deletable, found.replacement);
+            if wanted {
+                seen.extend(machines::evidence(&about).await?);
+            }
+        }
+        if asks(Capability::Power) {
+            outside.power = context.providers.power.status(&about).await?;
+            if wanted {
+                seen.extend(context.providers.power.evidence(&about).await?);
+            }
+        }
+        if asks(Capability::Jobs) {
+            outside.jobs = context.providers.jobs.listed(&about).await?;
+            if wanted {
+                seen.extend(context.providers.jobs.evidence(&about).await?);
+            }
+        }
+        if asks(Capability::Approval) && wanted {
+            seen.extend(approval::evidence(&about));
+        }
+        for sighting in seen {
+            self.context.fences.evidence(&self.target.uid, sighting.into());
+        }
+        Ok(outside)
+    }
+
+    /// Who asked for this remediation, if that person may not answer its questions (four eyes).
+    fn requester(&self) -> Option<&str> {
+        let annotations = self.object.annotations();
+        annotations.get(palisade_api::keys::approval::REQUESTED_BY).map(String::as_str).filter(|who| !who.is_empty())
+    }
+
+    /// Applies an effect outside of the node; whether it is applied now.
+    pub(in crate::remediation) async fn apply_outside(&mut self, node: &Node, effect: &Effect) -> Result<bool, Error> {
+        let (object, context, target) = (self.as_value(), self.context.clone(), self.target.clone());
+        let fence = self.fence();
+        let node = Some(node).filter(|node| node.uid().is_some());
+        let mut progress = self.progress().clone();
+        match effect {
+            Effect::DeleteMachine { uid } => {
+                let about = About {
+                    context: &context,
+                    target: &target,
+                    object: &object,
+                    node,
+                    progress: &progress,
+                    fence: fence.as_ref(),
+                };
+                let Some(record) = machines::intend(&about, uid).await? else { return Ok(true) };
+                self.record_machine(record).await?;
+                machines::delete(&context, self.progress().machine.as_ref()).await
+            }
+            Effect::PowerOff | Effect::PowerOn => {
+                let action = if *effect == Effect::PowerOff { PowerAction::Off } else { PowerAction::On };
+                let about = About {
+                    context: &context,
+                    target: &target,
+                    object: &object,
+                    node,
+                    progress: &progress,
+                    fence: fence.as_ref(),
+                };
+                if let Some(intent) = context.providers.power.intend(&about, action) {
+                    *self.progress() = intent;
+                    self.save().await?;
+                    progress = self.progress().clone();
+                }
+                let about = About {
+                    context: &context,
+                    target: &target,
+                    object: &object,
+                    node,
+                    progress: &progress,
+                    fence: fence.as_ref(),
+                };
+                context.providers.power.apply(&about, action).await
+            }
+            Effect::RunJob { name } => {
+                let about = About {
+                    context: &context,
+                    target: &target,
+                    object: &object,
+                    node,
+                    progress: &progress,
+                    fence: fence.as_ref(),
+                };
+                context.providers.jobs.run(&about, name).await
+            }
+            Effect::Ask { question, message, persons, expires_millis } => {
+                let Some(boot) = node.and_then(crate::fence::read::boot_of) else { return Ok(false) };
+                let asked =
+                    approval::ask(self.progress(), &target, *question, message, *persons, *expires_millis, &boot);
+                self.save().await?;
+                if let Some(message) = asked {
+                    self.event(crate::events::Kind::Normal, "ApprovalRequested", &message).await;
+                }
+                Ok(true)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Why a proof from outside does not hold any more, read for this release.
+    pub(in crate::remediation) async fn still_holds_outside(
+        &mut self,
+        node: &Node,
+        proof: &Proof,
+    ) -> Result<Option<String>, Error> {
+        if proof.kind != ProofKind::PoweredOff {
+            return Ok(None);
+        }
+        let (object, context, target) = (self.as_value(), self.context.clone(), self.target.clone());
+        let (progress, fence) = (self.progress().clone(), self.fence());
+        let node = Some(node).filter(|node| node.uid().is_some());
+        let about = About {
+            context: &context,
+            target: &target,
+            object: &object,
+            node,
+            progress: &progress,
+            fence: fence.as_ref(),
+        };
+        let by_power = context.providers.power.evidence(&about).await?;
+        let seen = match by_power {
+            Some(seen) => Some(seen),
+            None => context.providers.jobs.evidence(&about).await?,
+        };
+        Ok(match seen {
+            Some(seen) if seen.boot == proof.boot => None,
+            _ => Some("the device does not read back as off any more".to_owned()),
+        })
+    }
+
+    /// Lets go of devices and jobs.
+    pub(in crate::remediation) async fn clean_up_outside(&mut self, node: Option<&Node>) -> Result<(), Error> {
+        let (object, context, target) = (self.as_value(), self.context.clone(), self.target.clone());
+        let progress = self.progress().clone();
+        let about =
+            About { context: &context, target: &target, object: &object, node, progress: &progress, fence: None };
+        context.providers.power.clean_up(&about).await?;
+        context.providers.jobs.clean_up(&about).await?;
+        approval::withdraw(self.progress());
+        Ok(())
+    }
+}
+
+impl<K: Remediation> Pass<K> {
+    /// Records the machine before its deletion is asked for: in the status, and where older tools look for it.
+    async fn record_machine(&mut self, record: MachineRecord) -> Result<(), Error> {
+        let machine = format!("{}/{}", record.namespace, record.name);
+        let owner = record.owner.as_ref().map(|owner| format!("{}/{}", owner.kind, owner.name));
+        self.progress().machine = Some(record);
+        self.save().await?;
+        if self.object.annotations().get(MACHINE) == Some(&machine) {
+            return Ok(());
+        }
+        self.annotate(json!({ MACHINE: machine, MACHINE_OWNER: owner })).await
+    }
+}
