@@ -60,7 +60,7 @@ impl Cycle {
             }
             Err(refusal) => {
                 self.tell(ConditionStatus::False, "InvalidParameters", refusal.why())?;
-                return Ok(Outcome::failed("invalid-parameters", refusal.why()));
+                return Ok(Outcome::failed("cannot-start-invalid-parameters", refusal.why()));
             }
         };
         self.off(&fence.stage, &status)

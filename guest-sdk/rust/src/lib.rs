@@ -69,6 +69,7 @@ mod host;
 
 pub mod agent;
 pub mod approval;
+pub mod cycle;
 pub mod fencing;
 pub mod flow;
 pub mod jobs;

@@ -1,24 +1,41 @@
 //! `CustomizedUserRemediation`: a script of the administrator.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::common::EmptyStatus;
 use crate::keys::palisade::CATEGORY;
+use crate::progress::Progress;
 use crate::resource::{AGE, Column, resource};
+use crate::schema;
 
 /// What is wanted of a remediation.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CustomizedUserRemediationSpec {
-    /// Script that runs for the remediation.
+    /// Name of the job that runs for the remediation, from the administrator's list: a suspended CronJob with label
+    /// palisade.dev/remediation-job=true in the controller's namespace. The text of a script is not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
 }
 
+/// What was observed of a remediation.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CustomizedUserRemediationStatus {
+    /// Current state; types Processing and Succeeded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// Progress and proof, as Palisade records them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub palisade: Option<Progress>,
+}
+
 resource! {
     /// A remediation by a script.
-    CustomizedUserRemediation(CustomizedUserRemediationSpec, EmptyStatus),
+    CustomizedUserRemediation(CustomizedUserRemediationSpec, CustomizedUserRemediationStatus),
     group: "customized-user-remediation.medik8s.io",
     plural: "customizeduserremediations",
     scope: Namespaced,
@@ -32,6 +49,8 @@ resource! {
             r".metadata.annotations.remediation\.medik8s\.io/node-name",
             "Node under remediation; empty: the node has the name of this object",
         ),
+        Column::new("Job", "string", ".spec.script", "Job that runs"),
+        Column::new("Succeeded", "string", r#".status.conditions[?(@.type=="Succeeded")].status"#, "The outcome"),
         AGE,
     ],
     spec: optional,

@@ -22,6 +22,8 @@ const INTENDED: &[(&str, &str, &str)] = &[
     ("SelfNodeRemediation", "status.palisade+", "progress and fencing certificate"),
     ("MachineDeletionRemediation", "status.palisade+", "progress and fencing certificate"),
     ("FenceAgentsRemediation", "status.palisade+", "progress and fencing certificate"),
+    ("CustomizedUserRemediation", "status.palisade+", "progress and fencing certificate"),
+    ("CustomizedUserRemediation", "status.conditions+", "its detector learns the outcome without a time-out"),
     ("SelfNodeRemediation", "spec#default", "without a spec its defaults would not apply"),
     ("SelfNodeRemediationConfig", "spec#default", "without a spec its defaults would not apply"),
     (

@@ -166,6 +166,17 @@ impl Triggers {
         }
     }
 
+    /// The same for whoever outlives the pass.
+    pub fn waker(&self, target: &Target) -> impl Fn() + Send + 'static + use<> {
+        let look = self.kinds.get(target.kind).cloned();
+        let (namespace, name) = (target.namespace.clone(), target.name.clone());
+        move || {
+            if let Some(look) = &look {
+                let _ = look.send((namespace.clone(), name.clone()));
+            }
+        }
+    }
+
     /// Looks at all remediations of a node soon.
     pub fn fire_node(&self, node: &str) {
         for target in self.lock().values().filter(|target| target.node == node) {

@@ -14,6 +14,7 @@ mod events;
 mod fence;
 pub mod health;
 mod http;
+mod jobs;
 mod jurors;
 pub mod leader;
 mod metrics;
@@ -94,6 +95,8 @@ pub struct Options {
     pub require: Grade,
     /// The agents to keep on the nodes; none where somebody else starts them.
     pub rollout: Option<rollout::Options>,
+    /// Which fence agents may be run.
+    pub fence_agents: power::catalogue::Catalogue,
     /// Which half of it runs.
     pub role: Role,
     /// Whether it acts only while it holds the leader's lease. Saves the work of a second replica; safety needs none.
@@ -113,6 +116,7 @@ impl Default for Options {
             listen: None,
             require: Grade::Assumed,
             rollout: None,
+            fence_agents: power::catalogue::Catalogue::default(),
             role: Role::default(),
             leader_elect: false,
             observer: format!("palisade-controller-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]),
@@ -224,7 +228,10 @@ async fn work(
         fences: Fences::default(),
         events: Recorder::new(options.observer.clone()),
         triggers: Triggers { kinds, known: Mutex::default() },
-        providers: remediation::outside::Providers::default(),
+        providers: remediation::outside::Providers {
+            power: Arc::new(power::provider::Devices::new(options.fence_agents.clone())),
+            jobs: Arc::new(jobs::provider::CronJobs),
+        },
         retries: Mutex::default(),
         version: Mutex::default(),
         client: client.clone(),

@@ -29,7 +29,7 @@ impl Remediator for Script {
         if name.is_empty() {
             let reason = "spec.script names no job: it must be the name of a job that the administrator allows; the text \
                           of a script is not run";
-            return Ok(Outcome::failed("refused", reason));
+            return Ok(Outcome::failed("cannot-start-no-job", reason));
         }
         if remediation.timed_out && remains.released.is_none() {
             return Ok(Outcome::failed("timed-out", "its owner gave up waiting"));
@@ -41,7 +41,7 @@ impl Remediator for Script {
         let result = match jobs::result(name) {
             Ok(result) => result,
             Err(Refusal::Unavailable(_)) => return Ok(Outcome::working("waiting-for-jobs").within(LOOK)),
-            Err(refusal) => return Ok(Outcome::failed("refused", refusal.why())),
+            Err(refusal) => return Ok(Outcome::failed("cannot-start-no-job", refusal.why())),
         };
         if result.is_evidence {
             if let Some(proof) = fencing::proof() {

@@ -63,8 +63,7 @@ pub fn is_evidence(entry: &CronJob) -> bool {
 pub fn check(entry: &CronJob, namespace: &str) -> Result<(), String> {
     let named = format!("CronJob {}/{}", entry.namespace().unwrap_or_default(), entry.name_any());
     let annotation = |key: &str| entry.annotations().get(key).map(String::as_str);
-    let spec = entry.spec.as_ref();
-    if spec.and_then(|spec| spec.suspend) != Some(true) {
+    if entry.spec.suspend != Some(true) {
         return Err(format!("{named}: spec.suspend must be true, or it also runs without a remediation"));
     }
     let own = entry.namespace().as_deref() == Some(namespace);
@@ -103,7 +102,7 @@ pub fn check(entry: &CronJob, namespace: &str) -> Result<(), String> {
 }
 
 fn pod(entry: &CronJob) -> Option<&PodSpec> {
-    entry.spec.as_ref()?.job_template.spec.as_ref()?.template.spec.as_ref()
+    entry.spec.job_template.spec.as_ref()?.template.spec.as_ref()
 }
 
 /// Name of the job: the same in every try, so that there is one.
@@ -115,7 +114,7 @@ pub fn name(entry: &str, uid: &str) -> String {
 
 /// The Job for a remediation.
 pub fn build(entry: &CronJob, about: &For<'_>) -> Option<Job> {
-    let template = &entry.spec.as_ref()?.job_template;
+    let template = &entry.spec.job_template;
     let mut spec: JobSpec = template.spec.clone()?;
     let listed = entry.name_any();
     let labels = [

@@ -87,7 +87,7 @@ fn an_entry_that_cannot_be_meant_is_refused_with_its_field() {
     assert!(why(json!({ RUN_ON: "moon" })).contains("other-node or target-node"));
     assert!(why(json!({ RUN_ON: TARGET_NODE, EVIDENCE: POWERED_OFF })).contains("cannot prove"));
     let mut running = entry(&json!({}), &pod());
-    running.spec.as_mut().unwrap().suspend = None;
+    running.spec.suspend = None;
     assert!(check(&running, "palisade-system").unwrap_err().contains("spec.suspend"));
 }
 

@@ -157,6 +157,10 @@ impl Power for Devices {
         async move { Ok(self.sighting(about).await) }.boxed()
     }
 
+    fn halt(&self, remediation: &str) {
+        self.sessions().remove(remediation);
+    }
+
     fn clean_up<'a>(&'a self, about: &'a About<'a>) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             let uid = &about.target.uid;

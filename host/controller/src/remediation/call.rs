@@ -372,7 +372,9 @@ impl<K: Remediation> Pass<K> {
                 let spans = self.context.fences.state(&self.target.uid).map(|fence| fence.spans);
                 spent::released(self.progress(), spans.as_ref(), created.as_ref());
                 self.save().await?;
-                self.node_event(Kind::Normal, "DeleteResources", "the workloads of the ended boot are released").await;
+                if snapshot::released(self.progress()).is_some() {
+                    self.node_event(Kind::Normal, "DeleteResources", "the workloads of the ended boot are released").await;
+                }
                 tracing::info!(remediation = self.target.name, node = self.target.node, at = ?clock::now(), "fencing completed");
                 Ok(Action::requeue(RELEASE_PAUSE))
             }
@@ -380,6 +382,7 @@ impl<K: Remediation> Pass<K> {
                 self.status.last_error = Some(why.clone());
                 self.progress().pending.clear();
                 self.context.fences.stop(&self.target.uid);
+                self.context.providers.power.halt(&self.target.uid);
                 let at = clock::wall();
                 status::happened(self.progress(), Stage::Failed, &at, why, why);
                 self.save().await?;

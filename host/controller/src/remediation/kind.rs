@@ -47,6 +47,14 @@ macro_rules! every_kind {
             type $kind = palisade_api::MachineDeletionRemediation;
             $body
         }
+        {
+            type $kind = palisade_api::FenceAgentsRemediation;
+            $body
+        }
+        {
+            type $kind = palisade_api::CustomizedUserRemediation;
+            $body
+        }
     }};
 }
 pub(crate) use every_kind;

@@ -8,6 +8,7 @@ mod apply;
 mod call;
 pub mod controller;
 pub mod kind;
+mod kind_power;
 pub mod modules;
 pub mod outside;
 mod pass;

@@ -186,6 +186,7 @@ impl<K: Remediation> Pass<K> {
     /// The detector gave up: nothing new is begun; taints and finalizer stay until the deletion.
     async fn given_up(&mut self) -> Result<Action, Error> {
         self.context.fences.stop(&self.target.uid);
+        self.context.providers.power.halt(&self.target.uid);
         if !status::succeeded(&self.status, "True") {
             super::outside::approval::withdraw(self.progress());
             let irrevocable = self.progress().machine.as_ref().map_or_else(String::new, |machine| {
@@ -257,6 +258,7 @@ impl<K: Remediation> Pass<K> {
     /// The component said that it cannot be done: escalation moves on, and nothing is begun again here.
     async fn failed(&mut self) -> Result<Action, Error> {
         self.context.fences.stop(&self.target.uid);
+        self.context.providers.power.halt(&self.target.uid);
         self.save().await?;
         Ok(Action::requeue(IDLE))
     }

@@ -33,7 +33,9 @@ impl<K: Remediation> Pass<K> {
         self.tell_of_unfinished_release(node).await;
         // What was committed and not applied must never be applied now, least of all a release.
         self.progress().pending.retain(|pending| {
-            serde_json::from_value::<Effect>(pending.effect.clone()).is_ok_and(|effect| takes_back(&effect))
+            // A machine that may have been switched off must be known until it was let go.
+            serde_json::from_value::<Effect>(pending.effect.clone())
+                .is_ok_and(|effect| takes_back(&effect) || effect == Effect::PowerOff)
         });
         if let Some(node) = node {
             for _ in 0..CALLS {

@@ -1,7 +1,7 @@
 //! Machines of OpenShift and of Cluster API: found through the node or the remediation's owner, verified, deleted by
 //! UID, and known to be gone.
 
-mod find;
+pub(crate) mod find;
 mod guard;
 mod replacement;
 
@@ -205,7 +205,7 @@ async fn infrastructure(client: &Client, machine: &DynamicObject) -> Result<Opti
 }
 
 /// The version of a group that the API server prefers; `None` when it does not serve the group.
-pub(super) async fn served(client: &Client, group: &str) -> Result<Option<String>, Error> {
+pub(crate) async fn served(client: &Client, group: &str) -> Result<Option<String>, Error> {
     let groups = limited("API groups", client.list_api_groups()).await?;
     let found = groups.groups.into_iter().find(|known| known.name == group);
     Ok(found.and_then(|known| {

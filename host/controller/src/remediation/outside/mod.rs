@@ -86,6 +86,9 @@ pub trait Power: Send + Sync + 'static {
     /// The device read back as off, now.
     fn evidence<'a>(&'a self, about: &'a About<'a>) -> BoxFuture<'a, Result<Option<Sighting>, Error>>;
 
+    /// Nothing more is wanted of the device: what runs for this remediation ends, and nothing further is begun.
+    fn halt(&self, _remediation: &str) {}
+
     /// The remediation is being deleted: stop what runs, and take back holds on devices that are its own.
     fn clean_up<'a>(&'a self, about: &'a About<'a>) -> BoxFuture<'a, Result<(), Error>>;
 }

@@ -23,7 +23,7 @@ pub(super) struct Reference {
 }
 
 /// The node's machine: the one recorded, the one that owns the remediation, or the one that the node names.
-pub(super) async fn find(about: &About<'_>) -> Result<Answered<DynamicObject>, Error> {
+pub(crate) async fn find(about: &About<'_>) -> Result<Answered<DynamicObject>, Error> {
     let mut reference = match refer(about) {
         Ok(reference) => reference,
         Err(why) => return Ok(Err(why)),
