@@ -63,6 +63,10 @@ pub fn table(all: &[Series], accelerator: Accelerator, took: Duration) -> String
             series.scenario.formula(),
         );
     }
+    for series in all.iter().filter(|series| series.interrupted > 0) {
+        let (device, scenario, count) = (series.device, series.scenario, series.interrupted);
+        let _ = writeln!(text, "{device} {scenario}: {count} boots ended before anything was done to them; no runs");
+    }
     for series in all {
         if let Some(why) = &series.failure {
             let _ = writeln!(text, "FAILED {} {}: {why}", series.device, series.scenario);
@@ -84,6 +88,7 @@ pub fn json(all: &[Series], accelerator: Accelerator, took: Duration) -> String 
             json!({
                 "device": series.device.to_string(),
                 "scenario": series.scenario.to_string(),
+                "interrupted": series.interrupted,
                 "formula": series.scenario.formula(),
                 "wanted": series.wanted,
                 "passed": series.passed(),

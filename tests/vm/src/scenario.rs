@@ -241,14 +241,19 @@ impl Stage<'_> {
     async fn life(&mut self, boot: &BootId, begun: Instant) -> anyhow::Result<(Duration, u64)> {
         // Let a renewal that was on its way when the cable was pulled come to its end.
         tokio::time::sleep(Duration::from_millis(300)).await;
+        let (left, until) = self.left(boot).await?;
+        Ok((begun.elapsed() + left, until))
+    }
+
+    /// How long this boot may still live by its host file, and until which of its milliseconds.
+    pub(crate) async fn left(&mut self, boot: &BootId) -> anyhow::Result<(Duration, u64)> {
         self.machine.tell("life").await?;
         let (_, answer) = self.machine.answer("life", ANSWER).await?;
         let (uptime, file) = answer.split_once(' ').context("no host file")?;
         let file: serde_json::Value = serde_json::from_str(file).with_context(|| format!("host file {file:?}"))?;
         ensure!(file["bootId"].as_str() == Some(boot.as_str()), "the host file is of another boot");
         let until = file["until"].as_u64().context("the host file has no L")?;
-        let left = Duration::from_millis(until.saturating_sub(uptime.parse()?));
-        Ok((begun.elapsed() + left, until))
+        Ok((Duration::from_millis(until.saturating_sub(uptime.parse()?)), until))
     }
 
     async fn wait_for_reset(&mut self, scenario: Scenario, begun: Instant, limit: Duration) -> anyhow::Result<Run> {

@@ -19,6 +19,8 @@ use crate::timing::Timing;
 const BOOT: Duration = Duration::from_mins(2);
 /// The same where the processor runs the guest; it takes about two seconds.
 const KVM_BOOT: Duration = Duration::from_secs(10);
+/// So many boots of a series may end before anything is done to them.
+const PATIENCE: usize = 4;
 /// Guests that boot at the same time: booting is the only thing that needs a processor all the time.
 const BOOTING: usize = 2;
 
@@ -66,6 +68,8 @@ pub struct Series {
     pub wanted: usize,
     /// Runs that came to an end.
     pub runs: Vec<Run>,
+    /// Boots that ended, or were given up, before anything was done to them. They are no runs.
+    pub interrupted: usize,
     /// Why it ended before all runs were done.
     pub failure: Option<String>,
     /// Resident memory of the agent at the end, as its kernel says.
@@ -82,7 +86,8 @@ impl Series {
 
     /// Plays it.
     pub async fn play(world: &World, device: Device, scenario: Scenario, wanted: usize) -> Self {
-        let mut series = Self { scenario, device, wanted, runs: Vec::new(), failure: None, memory: None };
+        let mut series =
+            Self { scenario, device, wanted, runs: Vec::new(), interrupted: 0, failure: None, memory: None };
         let Ok(_turn) = world.running.acquire().await else { return series };
         if let Err(error) = series.play_all(world).await {
             series.failure = Some(format!("{error:#}"));
@@ -124,7 +129,25 @@ impl Series {
         while self.runs.len() < self.wanted {
             let mut stage =
                 Stage { machine, cluster: &world.cluster, node, device: self.device, timing: &world.timing };
-            stage.ready(self.scenario, &boot).await?;
+            let prepared = async {
+                stage.ready(self.scenario, &boot).await?;
+                stage.lively(&boot).await
+            };
+            if let Err(error) = prepared.await {
+                // Before anything was done to it: this machine was too busy for its guest, or for the API server.
+                self.interrupted += 1;
+                eprintln!("{node}: this boot is no run: {error:#}");
+                if self.interrupted > PATIENCE {
+                    return Err(error.context(format!("{PATIENCE} boots ended before anything was done to them")));
+                }
+                permit = match permit.take() {
+                    Some(permit) => Some(permit),
+                    None => Some(boot_permit(world).await?),
+                };
+                machine.reset().await?;
+                boot = self.booted(machine, Some(&boot)).await?;
+                continue;
+            }
             drop(permit.take());
             if self.runs.len() + 1 == self.wanted {
                 stage.machine.tell("memory").await?;

@@ -7,7 +7,7 @@ use palisade_api::{GoDuration, SelfNodeRemediationConfig};
 use palisade_core::fencing::record::{AgentRecord, BootId, Claims, RECORD, Terms, Watchdog, encode};
 
 use super::check::{problems, warnings};
-use super::daemon_set::{Pace, Wanted, generation, render};
+use super::daemon_set::{Pace, Wanted, generation, render, tuning};
 use super::mirror::values;
 
 fn config(change: impl FnOnce(&mut SelfNodeRemediationConfigSpec)) -> SelfNodeRemediationConfig {
@@ -142,6 +142,26 @@ fn record(watchdog: Option<u64>, resets: bool) -> AgentRecord {
         acknowledged: None,
         disarmed: false,
     }
+}
+
+#[test]
+fn c048_the_right_to_live_contains_the_request_time_that_agents_really_use() {
+    let of = |change: fn(&mut SelfNodeRemediationConfigSpec)| tuning(&config(change).spec).time_to_live().as_secs();
+    // 3 x (15 + 20) + 5 + max(1, 20 + 2)
+    let raised = of(|spec| {
+        spec.peer_request_timeout = GoDuration::from_secs(1);
+        spec.api_server_timeout = GoDuration::from_secs(20);
+    });
+    assert_eq!(raised, 132);
+    // The example of C044: 4 x (25 + 7) + 11 + 13, and no term for 20 workers.
+    let tuned = of(|spec| {
+        spec.api_check_interval = GoDuration::from_secs(25);
+        spec.api_server_timeout = GoDuration::from_secs(7);
+        spec.max_api_error_threshold = 4;
+        spec.peer_dial_timeout = GoDuration::from_secs(11);
+        spec.peer_request_timeout = GoDuration::from_secs(13);
+    });
+    assert_eq!(tuned, 152);
 }
 
 #[test]
