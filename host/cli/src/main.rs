@@ -1,5 +1,6 @@
 //! `palisade`: the controller, the sandbox, and what people ask of them.
 
+mod approve;
 mod controller;
 mod sandbox;
 
@@ -20,6 +21,10 @@ struct Cli {
 enum Command {
     /// Runs the controller.
     Controller(controller::Arguments),
+    /// Says yes to what a remediation asks: to the action, or that the node is isolated.
+    Approve(approve::Yes),
+    /// Says no to what a remediation asks.
+    Deny(approve::Arguments),
     /// A small cluster on this machine, with nodes that can fail.
     #[command(subcommand)]
     Sandbox(sandbox::Command),
@@ -31,6 +36,8 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let result = match cli.command {
         Command::Controller(arguments) => controller::run(arguments),
+        Command::Approve(yes) => approve::approve(yes),
+        Command::Deny(arguments) => approve::deny(arguments),
         Command::Sandbox(command) => sandbox::run(command),
     };
     program::ended("palisade", result)
