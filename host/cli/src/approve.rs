@@ -42,7 +42,7 @@ pub struct Yes {
 }
 
 /// Says yes.
-pub fn approve(yes: Yes) -> anyhow::Result<()> {
+pub fn approve(yes: &Yes) -> anyhow::Result<()> {
     let (question, key) = match (yes.confirm_isolated, yes.break_glass) {
         (false, _) => ("ApproveAction", APPROVE),
         (true, false) => ("ConfirmIsolated", CONFIRM),
@@ -52,8 +52,8 @@ pub fn approve(yes: Yes) -> anyhow::Result<()> {
 }
 
 /// Says no to whatever is asked.
-pub fn deny(arguments: Arguments) -> anyhow::Result<()> {
-    run(&arguments, None, DENY)
+pub fn deny(arguments: &Arguments) -> anyhow::Result<()> {
+    run(arguments, None, DENY)
 }
 
 fn run(arguments: &Arguments, question: Option<&str>, key: &str) -> anyhow::Result<()> {

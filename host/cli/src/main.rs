@@ -36,8 +36,8 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let result = match cli.command {
         Command::Controller(arguments) => controller::run(arguments),
-        Command::Approve(yes) => approve::approve(yes),
-        Command::Deny(arguments) => approve::deny(arguments),
+        Command::Approve(yes) => approve::approve(&yes).map(|()| true),
+        Command::Deny(arguments) => approve::deny(&arguments).map(|()| true),
         Command::Sandbox(command) => sandbox::run(command),
     };
     program::ended("palisade", result)
