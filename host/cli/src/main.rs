@@ -1,5 +1,6 @@
 //! `palisade`: the controller, the sandbox, and what people ask of them.
 
+mod approve;
 mod controller;
 mod explain;
 mod remediator;
@@ -22,6 +23,10 @@ struct Cli {
 enum Command {
     /// Runs the controller.
     Controller(controller::Arguments),
+    /// Says yes to what a remediation asks: to the action, or that the node is isolated.
+    Approve(approve::Yes),
+    /// Says no to what a remediation asks.
+    Deny(approve::Arguments),
     /// Says of one node why it is, or is not, being remediated, and what comes next.
     Explain(explain::Explain),
     /// The fleet, its policies and remediations on one screen.
@@ -42,6 +47,8 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let result = match cli.command {
         Command::Controller(arguments) => controller::run(arguments),
+        Command::Approve(yes) => approve::approve(&yes).map(|()| true),
+        Command::Deny(arguments) => approve::deny(&arguments).map(|()| true),
         Command::Explain(arguments) => return explain::explain(&arguments),
         Command::Status(arguments) => return explain::status(&arguments),
         Command::History(arguments) => return explain::history(&arguments),

@@ -286,7 +286,7 @@ fn what_was_not_granted_is_refused_or_stops_the_call() {
     let report = module.call(&attack("agent"), &Limits::default(), &granted);
     assert_contained("agent", &report, FailureCause::NotGranted);
     assert!(report.outcome.unwrap_err().message.contains("agent, which is not granted"));
-    assert_eq!(granted.missing(&module.manifest().capabilities).len(), 4);
+    assert_eq!(granted.missing(&module.manifest().capabilities).len(), 8);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! Nothing is released here: the machine's controller takes the instance away before the node object goes, and pods go
 //! with the node. The deletion cannot be taken back, so everything is verified before it is asked for.
 
+use std::time::Duration;
+
 use palisade_remediator::machines::{self, Fate, Machine};
 use palisade_remediator::report::{self, ConditionStatus};
 use palisade_remediator::{Failure, Outcome, Refusal, Remediation, Remediator, workloads};
@@ -14,6 +16,8 @@ pub struct MachineDeletion;
 
 /// Whether a node that comes back in the machine's place has another name.
 const NODE_GOES: &str = "PermanentNodeDeletionExpected";
+/// Nothing announces what becomes of machines: they are looked at so often.
+const LOOK: Duration = Duration::from_secs(5);
 
 impl Remediator for MachineDeletion {
     fn reconcile(remediation: Remediation) -> Result<Outcome, Failure> {
@@ -25,8 +29,8 @@ impl Remediator for MachineDeletion {
             Ok(replacement) if replacement.fate != Fate::Kept => {
                 return Ok(match replacement.waiting_for.as_str() {
                     "" => Outcome::succeeded("machine-replaced"),
-                    _ if replacement.fate == Fate::Deleting => Outcome::working("machine-deleting"),
-                    _ => Outcome::working("waiting-for-replacement"),
+                    _ if replacement.fate == Fate::Deleting => Outcome::working("machine-deleting").within(LOOK),
+                    _ => Outcome::working("waiting-for-replacement").within(LOOK),
                 });
             }
             // What it says about a machine that was not deleted yet is said better below.
@@ -45,7 +49,7 @@ impl Remediator for MachineDeletion {
         };
         expect_node(&machine)?;
         match machines::delete(&format!("delete/{}", machine.uid), &machine.uid) {
-            Ok(()) => Ok(Outcome::working("machine-deleting")),
+            Ok(()) => Ok(Outcome::working("machine-deleting").within(LOOK)),
             Err(refusal) if machine.owner.is_none() => end(refusal, "cannot-start-no-controller-owner"),
             Err(refusal) if machine.control_plane => end(refusal, "cannot-start-control-plane"),
             Err(refusal) => end(refusal, "failed"),

@@ -89,7 +89,8 @@ fn md_09_waits_while_another_one_is_replaced() {
     scenario.deletable = Err(Refusal::Unavailable("another one is being deleted".into()));
     let played = scenario.play::<MachineDeletion>();
     assert!(!played.asks(&delete()));
-    assert_eq!((played.step(), &played.answer.unwrap().verdict), ("waiting", &Verdict::Working(None)));
+    assert_eq!(played.step(), "waiting");
+    assert_eq!(played.answer.unwrap().verdict, Verdict::Working(None));
 }
 
 #[test]

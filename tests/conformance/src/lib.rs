@@ -25,6 +25,7 @@ pub mod node;
 pub mod plane;
 pub mod policy;
 pub mod remediation;
+pub mod remediators;
 pub mod report;
 pub mod run;
 pub mod self_node;

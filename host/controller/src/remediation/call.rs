@@ -375,6 +375,8 @@ impl<K: Remediation> Pass<K> {
                 if snapshot::released(self.progress()).is_some() {
                     self.node_event(Kind::Normal, "DeleteResources", "the workloads of the ended boot are released")
                         .await;
+                } else {
+                    self.event(Kind::Normal, event::FINISHED, &report_of(&self.status)).await;
                 }
                 tracing::info!(remediation = self.target.name, node = self.target.node, at = ?clock::now(), "fencing completed");
                 Ok(Action::requeue(RELEASE_PAUSE))
@@ -392,6 +394,12 @@ impl<K: Remediation> Pass<K> {
             }
         }
     }
+}
+
+/// What was done, in the words of the last step.
+fn report_of(status: &super::kind::Status) -> String {
+    let step = status.palisade.as_ref().and_then(|progress| progress.step_name.clone()).unwrap_or_default();
+    format!("done: {}", step.replace('-', " "))
 }
 
 /// A step that says why it cannot be done becomes the reason of the conditions: `cannot-start-no-controller-owner` is

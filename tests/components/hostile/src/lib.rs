@@ -6,7 +6,8 @@
 use palisade_remediator::report::{ConditionStatus, Level};
 use palisade_remediator::scheduling::{OwnTaint, OwnTaintEffect};
 use palisade_remediator::{
-    Failure, Outcome, Remediation, Remediator, agent, fencing, report, scheduling, target, workloads,
+    Failure, Outcome, Remediation, Remediator, agent, approval, fencing, jobs, machines, power, report, scheduling,
+    target, workloads,
 };
 
 #[cfg(target_arch = "wasm32")]
@@ -92,6 +93,7 @@ impl Remediator for Hostile {
                 let _ = scheduling::uncordon("one");
             }
             "other-node" => other_node(),
+            "outside" => return Ok(outside()),
             "agent" => return Ok(Outcome::working(format!("jury {}", agent::get().jury))),
             other => return Ok(Outcome::failed("unknown", format!("no attack {other:?}"))),
         }
@@ -160,9 +162,26 @@ fn other_node() {
     let _ = report::condition("Node worker-2", ConditionStatus::True, "Fenced", "of another node");
 }
 
+/// Asks for everything outside of the node that is not its own, and hands back what it was told.
+fn outside() -> Outcome {
+    let confirm = approval::Question::ConfirmIsolated;
+    let approve = approval::Question::ApproveAction;
+    let tried = [
+        machines::delete("machine", "of-another-node"),
+        power::off("off"),
+        approval::ask("early", confirm, "before anything was marked", 1, None),
+        approval::ask("nobody", approve, "nobody has to answer", 0, None),
+        jobs::run("job", "not-on-the-list"),
+    ];
+    let proofs = [machines::proof(), power::proof(), approval::proof()];
+    let found = proofs.iter().filter(|proof| matches!(proof, Ok(Some(_)))).count();
+    let told: Vec<String> = tried.iter().map(|tried| format!("{tried:?}")).collect();
+    Outcome::failed(format!("{found} proofs"), told.join("\n"))
+}
+
 palisade_remediator::remediator! {
     name: "hostile",
     remediator: Hostile,
-    capabilities: [target, agent, fencing, workloads, scheduling],
+    capabilities: [target, agent, fencing, workloads, scheduling, machines, power, approval, jobs],
     parameters: r#"{"type":"object","properties":{"attack":{"type":"string"}}}"#,
 }

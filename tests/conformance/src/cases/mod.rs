@@ -39,6 +39,7 @@ pub fn all() -> Vec<Case> {
         shipped::cases(),
         extensions::cases(),
         crate::self_node::cases(),
+        crate::remediators::cases(),
     ]
     .into_iter()
     .flatten()

@@ -1,0 +1,8 @@
+//! D.3: Fence agents.
+
+use crate::case::Case;
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    Vec::new()
+}

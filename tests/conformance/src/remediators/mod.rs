@@ -1,0 +1,28 @@
+//! The other remediators: the listed cases of their specification, part D.
+
+pub mod approval;
+mod cluster_api;
+pub mod fence_agents;
+pub mod machine_deletion;
+mod machines;
+pub mod metal3;
+pub mod script;
+pub mod shared;
+pub mod subject;
+
+use crate::case::Case;
+
+/// All cases.
+pub fn cases() -> Vec<Case> {
+    [
+        shared::cases(),
+        machine_deletion::cases(),
+        fence_agents::cases(),
+        metal3::cases(),
+        approval::cases(),
+        script::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
