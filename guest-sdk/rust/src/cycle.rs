@@ -89,7 +89,8 @@ impl Cycle {
             detail => format!("{} attempts so far; {detail}", status.attempts),
         };
         self.tell(ConditionStatus::Unknown, "SwitchingOff", &message)?;
-        Ok(Outcome::working(if status.state == PowerState::Off { "waiting-for-proof" } else { "switching-off" }).within(LOOK))
+        Ok(Outcome::working(if status.state == PowerState::Off { "waiting-for-proof" } else { "switching-off" })
+            .within(LOOK))
     }
 
     /// Fencing is over; what is left is a machine that is off.
@@ -114,7 +115,12 @@ impl Cycle {
 
     /// The node was fenced and its workloads run elsewhere: that is a success, and somebody should know the rest.
     fn stays_off(self, why: &str) -> Result<Outcome, Failure> {
-        report::event("stays-off", true, "PowerOnFailed", &format!("the machine could not be switched on again: {why}"))?;
+        report::event(
+            "stays-off",
+            true,
+            "PowerOnFailed",
+            &format!("the machine could not be switched on again: {why}"),
+        )?;
         Ok(Outcome::succeeded("released"))
     }
 

@@ -39,7 +39,8 @@ fn emulator(workspace: &Workspace) -> anyhow::Result<PathBuf> {
         let mut install = Command::new(programs.join("pip"));
         install.args(["install", "--quiet", "--disable-pip-version-check"]).arg(format!("sushy-tools=={SUSHY_TOOLS}"));
         shell::step("installing the Redfish emulator sushy-tools (15 MB, once per machine)", &mut install)?;
-        std::fs::write(programs.join("complete"), "").with_context(|| format!("writing into {}", programs.display()))?;
+        std::fs::write(programs.join("complete"), "")
+            .with_context(|| format!("writing into {}", programs.display()))?;
     }
     Ok(programs)
 }

@@ -121,7 +121,12 @@ fn a_machine_that_does_not_come_back_is_told_and_no_failure() {
     let mut scenario = released(reboot().proven(ProofKind::PoweredOff));
     scenario.power = Ok(status(Some(Action::On), Progress::Failed, PowerState::Off));
     let played = scenario.play::<FenceAgents>();
-    assert!(played.effects.iter().any(|(_, effect)| matches!(effect, Effect::Event(true, reason, _) if reason == "PowerOnFailed")));
+    assert!(
+        played
+            .effects
+            .iter()
+            .any(|(_, effect)| matches!(effect, Effect::Event(true, reason, _) if reason == "PowerOnFailed"))
+    );
     assert_eq!(played.answer.unwrap().verdict, Verdict::Succeeded);
 }
 

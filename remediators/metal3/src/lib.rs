@@ -40,8 +40,7 @@ mod tests {
     fn scenario(action: Option<Action>, progress: Progress, state: PowerState) -> Scenario {
         let mut scenario = Scenario::new();
         scenario.fencing.stage = Stage::Intended;
-        scenario.power =
-            Ok(PowerStatus { state, age: None, action, progress, attempts: 1, detail: String::new() });
+        scenario.power = Ok(PowerStatus { state, age: None, action, progress, attempts: 1, detail: String::new() });
         scenario
     }
 

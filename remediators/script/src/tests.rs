@@ -1,10 +1,10 @@
 //! The story of one job, call by call.
 
+use palisade_remediator::Verdict;
 use palisade_remediator::fencing::{Method, ProofKind, Stage};
 use palisade_remediator::jobs::{JobResult, JobState};
 use palisade_remediator::testing::{Effect, Played, Scenario};
 use palisade_remediator::workloads::ReleaseMethod;
-use palisade_remediator::Verdict;
 
 use super::{Script, job};
 
@@ -59,7 +59,10 @@ fn b3_1_the_text_of_a_script_is_never_run() {
         scenario.remediation.parameters = format!(r#"{{"job":"{script}"}}"#);
         let played = scenario.play::<Script>();
         assert!(played.effects.is_empty());
-        assert!(matches!(played.answer.unwrap().verdict, Verdict::Failed(why) if why.contains("names no job")), "{script}");
+        assert!(
+            matches!(played.answer.unwrap().verdict, Verdict::Failed(why) if why.contains("names no job")),
+            "{script}"
+        );
     }
     assert_eq!(job(r#"{"job":"a-b.c"}"#), "a-b.c");
 }

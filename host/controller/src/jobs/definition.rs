@@ -79,7 +79,9 @@ pub fn check(entry: &CronJob, namespace: &str) -> Result<(), String> {
     match annotation(RUN_ON).unwrap_or(OTHER_NODE) {
         OTHER_NODE => {}
         TARGET_NODE if annotation(EVIDENCE).is_some() => {
-            return Err(format!("{named}: a job that runs on the target cannot prove that it is off; remove {EVIDENCE}"));
+            return Err(format!(
+                "{named}: a job that runs on the target cannot prove that it is off; remove {EVIDENCE}"
+            ));
         }
         TARGET_NODE => {}
         value => {
@@ -117,10 +119,8 @@ pub fn build(entry: &CronJob, about: &For<'_>) -> Option<Job> {
     let template = &entry.spec.job_template;
     let mut spec: JobSpec = template.spec.clone()?;
     let listed = entry.name_any();
-    let labels = [
-        (REMEDIATION.to_owned(), about.uid.to_owned()),
-        (ENTRY.to_owned(), listed.chars().take(63).collect()),
-    ];
+    let labels =
+        [(REMEDIATION.to_owned(), about.uid.to_owned()), (ENTRY.to_owned(), listed.chars().take(63).collect())];
     // Once, whatever the template says.
     spec.backoff_limit = Some(0);
     spec.completions = Some(1);
@@ -144,7 +144,12 @@ pub fn build(entry: &CronJob, about: &For<'_>) -> Option<Job> {
             name: Some(name(&listed, about.uid)),
             namespace: entry.namespace(),
             labels: Some(
-                template.metadata.as_ref().and_then(|meta| meta.labels.clone()).unwrap_or_default().into_iter()
+                template
+                    .metadata
+                    .as_ref()
+                    .and_then(|meta| meta.labels.clone())
+                    .unwrap_or_default()
+                    .into_iter()
                     .chain(labels)
                     .collect::<BTreeMap<_, _>>(),
             ),
@@ -193,7 +198,8 @@ fn tell(container: &mut Container, about: &For<'_>) {
 fn place(pod: &mut PodSpec, node: &str, on_target: bool) {
     let affinity: &mut NodeAffinity =
         pod.affinity.get_or_insert_with(Affinity::default).node_affinity.get_or_insert_default();
-    let required: &mut NodeSelector = affinity.required_during_scheduling_ignored_during_execution.get_or_insert_default();
+    let required: &mut NodeSelector =
+        affinity.required_during_scheduling_ignored_during_execution.get_or_insert_default();
     let requirement = NodeSelectorRequirement {
         key: "metadata.name".to_owned(),
         operator: if on_target { "In" } else { "NotIn" }.to_owned(),

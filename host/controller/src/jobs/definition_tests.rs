@@ -56,7 +56,8 @@ fn cs_08_no_token_and_images_by_digest() {
 #[test]
 fn cs_09_values_come_in_the_environment_and_not_in_the_text() {
     let mut given = pod();
-    given["containers"][0]["env"] = json!([{ "name": "PALISADE_NODE_NAME", "value": "other" }, { "name": "A", "value": "b" }]);
+    given["containers"][0]["env"] =
+        json!([{ "name": "PALISADE_NODE_NAME", "value": "other" }, { "name": "A", "value": "b" }]);
     let strange = For { node: "n1; rm -rf / $(date)", ..about() };
     let job = build(&entry(&json!({}), &given), &strange).unwrap();
     let container = job.spec.unwrap().template.spec.unwrap().containers.remove(0);

@@ -87,7 +87,10 @@ mod tests {
 
     fn seen(status: &Value, pods: &[Value]) -> JobView {
         let job: Job = serde_json::from_value(json!({ "metadata": {}, "status": status })).unwrap();
-        let pods: Vec<Pod> = pods.iter().map(|status| serde_json::from_value(json!({ "metadata": {}, "status": status })).unwrap()).collect();
+        let pods: Vec<Pod> = pods
+            .iter()
+            .map(|status| serde_json::from_value(json!({ "metadata": {}, "status": status })).unwrap())
+            .collect();
         view(&job, &pods, &Time("2026-01-01T00:10:00Z".parse().unwrap()), false)
     }
 

@@ -138,7 +138,11 @@ impl Jobs for CronJobs {
                 let intent = about.fence.and_then(|fence| fence.intent_uid.as_ref());
                 let about_it = intent.is_some() && job.annotations().get(definition::INTENT) == intent;
                 if view.state == JobState::Succeeded && about_it {
-                    let what = format!("job {}/{} ended with success, declared to be evidence", namespace(about), job.name_any());
+                    let what = format!(
+                        "job {}/{} ended with success, declared to be evidence",
+                        namespace(about),
+                        job.name_any()
+                    );
                     return Ok(Some(Sighting {
                         kind: ProofKind::PoweredOff,
                         grade: Grade::Certain,
@@ -161,7 +165,9 @@ impl Jobs for CronJobs {
                     ..DeleteParams::background()
                 };
                 let name = job.name_any();
-                match limited("deletion of the job", async { jobs(about).delete(&name, &parameters).await.map(drop) }).await {
+                match limited("deletion of the job", async { jobs(about).delete(&name, &parameters).await.map(drop) })
+                    .await
+                {
                     Ok(()) => {}
                     Err(Error::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.is_not_found()) => {}
                     Err(error) => return Err(error),
@@ -175,5 +181,8 @@ impl Jobs for CronJobs {
 
 fn is_over(job: &Job) -> bool {
     let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|it| it.status == "True" && ["Complete", "Failed"].contains(&it.type_.as_str()))
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|it| it.status == "True" && ["Complete", "Failed"].contains(&it.type_.as_str()))
 }

@@ -60,7 +60,9 @@ pub fn judge(host: &Value, hold: &str, seen: &mut Seen, now: Mono) -> Result<Sho
         )));
     }
     let Some(powered) = host.pointer("/status/poweredOn").and_then(Value::as_bool) else {
-        return Err(Fault::Failed(format!("BareMetalHost {named} has no status.poweredOn; its operator has not looked yet")));
+        return Err(Fault::Failed(format!(
+            "BareMetalHost {named} has no status.poweredOn; its operator has not looked yet"
+        )));
     };
     if !annotations(host).contains_key(hold) {
         *seen = Seen::default();

@@ -81,7 +81,9 @@ async fn infrastructure(client: &Client, machine: DynamicObject) -> Result<(Dyna
             "{named} has neither annotation {HOST} nor an infrastructureRef to a Metal3Machine: it is no machine of Metal3"
         )));
     }
-    let unread = |error: &dyn std::fmt::Display| Fault::Missing(format!("Metal3Machine {namespace}/{name} cannot be read: {error}"));
+    let unread = |error: &dyn std::fmt::Display| {
+        Fault::Missing(format!("Metal3Machine {namespace}/{name} cannot be read: {error}"))
+    };
     // Older references name the version, newer ones only the group.
     let version = match part("apiVersion").split_once('/') {
         Some((INFRASTRUCTURE, version)) => version.to_owned(),
@@ -129,7 +131,12 @@ mod tests {
         let read = |parameters: Value| parameters_of(&parameters);
         assert_eq!(read(json!({})).unwrap(), (Duration::from_mins(10), 2));
         assert_eq!(read(json!({ "timeoutSeconds": 100, "retryLimit": 3 })).unwrap(), (Duration::from_secs(100), 4));
-        for bad in [json!({ "timeoutSeconds": 99 }), json!({ "retryLimit": 0 }), json!({ "retryLimit": -1 }), json!({ "retryLimit": "x" })] {
+        for bad in [
+            json!({ "timeoutSeconds": 99 }),
+            json!({ "retryLimit": 0 }),
+            json!({ "retryLimit": -1 }),
+            json!({ "retryLimit": "x" }),
+        ] {
             assert!(read(bad.clone()).is_err_and(|why| why.is_final()), "{bad}");
         }
     }

@@ -98,7 +98,9 @@ impl HostOf {
                 }
                 (Goal::Off, Shows::Off) => {
                     let key = self.hold();
-                    return Err(Fault::Failed(format!("somebody removed {key} from the host; it is not held off any more")));
+                    return Err(Fault::Failed(format!(
+                        "somebody removed {key} from the host; it is not held off any more"
+                    )));
                 }
                 (Goal::Off, _) => {}
             }

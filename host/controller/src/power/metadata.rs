@@ -95,9 +95,10 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
     for quote in ['"', '\''] {
         let opening = format!("{name}={quote}");
         // At the beginning or after a blank: `name` is also the end of longer names.
-        let start = tag.match_indices(&opening).map(|(at, _)| at).find(|at| {
-            *at == 0 || tag[..*at].ends_with(|character: char| character.is_ascii_whitespace())
-        });
+        let start = tag
+            .match_indices(&opening)
+            .map(|(at, _)| at)
+            .find(|at| *at == 0 || tag[..*at].ends_with(|character: char| character.is_ascii_whitespace()));
         if let Some(start) = start {
             let rest = &tag[start + opening.len()..];
             return rest.find(quote).map(|end| rest[..end].to_owned());

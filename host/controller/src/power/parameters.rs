@@ -119,9 +119,9 @@ pub fn build(sources: &Sources<'_>, metadata: Option<&Metadata>) -> Result<Param
 /// Two nodes that are told apart by nothing share a device, and remediating one would switch off the other.
 fn tells_nodes_apart(sources: &Sources<'_>) -> Result<(), Fault> {
     let templates = sources.shared.values().any(|value| template::tells_apart(value))
-        || sources.shared_secret.is_some_and(|data| {
-            data.values().any(|value| std::str::from_utf8(value).is_ok_and(template::tells_apart))
-        });
+        || sources
+            .shared_secret
+            .is_some_and(|data| data.values().any(|value| std::str::from_utf8(value).is_ok_and(template::tells_apart)));
     if templates || sources.node_secret.is_some() {
         return Ok(());
     }

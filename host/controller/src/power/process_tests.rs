@@ -76,7 +76,8 @@ async fn b2_3_a_run_past_its_limit_is_timed_out_and_dead_with_its_children() {
 #[tokio::test]
 async fn a_child_that_left_the_group_does_not_survive_the_run() {
     let bench = Bench::new();
-    let ended = bench.run("setsid sh -c 'echo $$ > child; sleep 600' > /dev/null 2>&1 &\nexit 0", LONG, "t-session").await;
+    let ended =
+        bench.run("setsid sh -c 'echo $$ > child; sleep 600' > /dev/null 2>&1 &\nexit 0", LONG, "t-session").await;
     assert_eq!(ended.end, End::Code(0));
     if let Ok(child) = std::fs::read_to_string(bench.path("child")) {
         assert!(!alive(child.trim()), "the child {child} lives");

@@ -100,7 +100,9 @@ mod tests {
     fn b2_8_code_and_text_must_say_the_same() {
         assert_eq!(read(End::Code(0), "Status: ON\n", ""), Ok(Reading::On));
         assert_eq!(read(End::Code(2), "Status: OFF\n", ""), Ok(Reading::Off));
-        for (code, text) in [(0, "Status: OFF"), (2, "Status: ON"), (2, ""), (0, "done"), (2, "on or off"), (2, "offline")] {
+        for (code, text) in
+            [(0, "Status: OFF"), (2, "Status: ON"), (2, ""), (0, "done"), (2, "on or off"), (2, "offline")]
+        {
             assert!(matches!(read(End::Code(code), text, ""), Err(Fault::Failed(_))), "{code} {text}");
         }
         assert!(matches!(read(End::Code(1), "Status: OFF", ""), Err(Fault::Failed(_))));

@@ -340,7 +340,8 @@ impl<K: Remediation> Pass<K> {
                 spent::released(self.progress(), spans.as_ref(), created.as_ref());
                 self.save().await?;
                 if snapshot::released(self.progress()).is_some() {
-                    self.node_event(Kind::Normal, "DeleteResources", "the workloads of the ended boot are released").await;
+                    self.node_event(Kind::Normal, "DeleteResources", "the workloads of the ended boot are released")
+                        .await;
                 }
                 tracing::info!(remediation = self.target.name, node = self.target.node, at = ?clock::now(), "fencing completed");
                 Ok(Action::requeue(RELEASE_PAUSE))

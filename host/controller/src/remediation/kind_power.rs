@@ -95,7 +95,10 @@ mod tests {
     #[test]
     fn b3_1_only_the_name_of_a_job_leaves_the_object() {
         let choice = |script: &str| {
-            let mut object = CustomizedUserRemediation::new("n1", palisade_api::customized_user_remediation::CustomizedUserRemediationSpec::default());
+            let mut object = CustomizedUserRemediation::new(
+                "n1",
+                palisade_api::customized_user_remediation::CustomizedUserRemediationSpec::default(),
+            );
             object.spec.script = Some(script.to_owned());
             object.choice()
         };

@@ -114,7 +114,10 @@ impl Redfish {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         certificate(folder.path());
         let hash = Command::new(program("python"))
-            .args(["-c", "import bcrypt,sys; print(bcrypt.hashpw(sys.stdin.read().encode(), bcrypt.gensalt(4)).decode())"])
+            .args([
+                "-c",
+                "import bcrypt,sys; print(bcrypt.hashpw(sys.stdin.read().encode(), bcrypt.gensalt(4)).decode())",
+            ])
             .stdin(file(&folder.path().join("secret"), PASSWORD))
             .output()
             .unwrap();
