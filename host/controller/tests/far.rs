@@ -253,3 +253,23 @@ async fn b7_2_a_hold_goes_with_the_remediation_also_when_the_machine_is_gone() {
     bench.delete_wasm("r").await;
     assert!(bench.holds().await.is_empty());
 }
+
+/// FA-26: parameters of a template are tried with a status request, and no power is switched.
+#[tokio::test(flavor = "multi_thread")]
+async fn fa_26_a_template_is_tried_without_switching_anything() {
+    let bench = Bench::start().await;
+    bench.agent(
+        "fence_fake",
+        &bench::AGENT
+            .replace("DELAY", "0")
+            .replace("status)", "status) [ \"$plug\" = 2 ] && { echo 'login failed' >&2; exit 1; };"),
+    );
+    bench.template("t", &json!("100%")).await;
+    eventually("it is validated", || async { bench.template_status("t").await["conditions"][0]["status"] == "False" })
+        .await;
+    let status = bench.template_status("t").await;
+    assert_eq!(status["conditions"][0]["reason"], "ValidationFailed");
+    assert!(status["validationPassed"]["n1"].is_string(), "{status}");
+    assert!(status["validationFailed"]["n2"].as_str().unwrap().contains("the device refuses"), "{status}");
+    assert!(!bench.log().contains("action=off") && !bench.log().contains("action=on"));
+}

@@ -198,6 +198,23 @@ impl Bench {
         self.remediations().get_opt(name).await.unwrap().map(|object| serde_json::to_value(object).unwrap())
     }
 
+    fn templates(&self) -> Api<DynamicObject> {
+        self.api("fence-agents-remediation.medik8s.io", "v1alpha1", "FenceAgentsRemediationTemplate", NAMESPACE)
+    }
+
+    pub async fn template(&self, name: &str, sample: &Value) {
+        let object = json!({
+            "apiVersion": "fence-agents-remediation.medik8s.io/v1alpha1", "kind": "FenceAgentsRemediationTemplate",
+            "metadata": { "name": name, "namespace": NAMESPACE },
+            "spec": { "statusValidationSample": sample, "template": { "spec": Self::object(&json!({}), name)["spec"] } },
+        });
+        self.create(&self.templates(), object).await;
+    }
+
+    pub async fn template_status(&self, name: &str) -> Value {
+        serde_json::to_value(self.templates().get(name).await.unwrap()).unwrap()["status"].take()
+    }
+
     /// Status and reason of a condition.
     pub async fn condition(&self, name: &str, kind: &str) -> (String, String) {
         condition(&self.remediation(name).await.unwrap_or_default(), kind)
