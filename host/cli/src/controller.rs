@@ -54,6 +54,18 @@ pub struct Arguments {
     /// Let the detector live so far in the future: for tests of what takes days.
     #[arg(long, value_name = "DURATION", hide = true)]
     shift_clock: Option<palisade_api::GoDuration>,
+    /// Folders of the fence agents, separated by commas. Nothing outside of them is ever run.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        value_delimiter = ',',
+        default_value = "/usr/sbin",
+        env = "PALISADE_FENCE_AGENT_FOLDERS"
+    )]
+    fence_agent_folder: Vec<PathBuf>,
+    /// Names of the fence agents that may be run, separated by commas; all of the folders if not given.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', env = "PALISADE_FENCE_AGENTS")]
+    fence_agent: Vec<String>,
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "PALISADE_LOG_FORMAT")]
     log_format: LogFormat,
@@ -124,6 +136,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<bool> {
             Half::Remediator => Role::Remediator,
         },
         leader_elect: arguments.leader_elect,
+        fence_agents: palisade_controller::power::catalogue::Catalogue {
+            folders: arguments.fence_agent_folder,
+            only: arguments.fence_agent.into_iter().collect(),
+        },
         rollout: arguments.agent_image.map(|image| palisade_controller::rollout::Options { image }),
         observer: arguments.observer.unwrap_or(defaults.observer),
     };

@@ -210,6 +210,7 @@ async fn work(
     let (remediators, remediator_writer) = store();
     let (configs, config_writer) = store();
     let (kinds, mut looks) = remediation::kind::triggers();
+    let devices = Arc::new(power::provider::Devices::new(options.fence_agents.clone()));
     let context = Arc::new(Context {
         trust: authority.trust()?,
         rpc: match parts.jurors {
@@ -228,10 +229,7 @@ async fn work(
         fences: Fences::default(),
         events: Recorder::new(options.observer.clone()),
         triggers: Triggers { kinds, known: Mutex::default() },
-        providers: remediation::outside::Providers {
-            power: Arc::new(power::provider::Devices::new(options.fence_agents.clone())),
-            jobs: Arc::new(jobs::provider::CronJobs),
-        },
+        providers: remediation::outside::Providers { power: devices.clone(), jobs: Arc::new(jobs::provider::CronJobs) },
         retries: Mutex::default(),
         version: Mutex::default(),
         client: client.clone(),
@@ -261,6 +259,13 @@ async fn work(
     if role != Role::Detector {
         remediation::kind::every_kind!(K => if let Some(look) = looks.remove(<K as Remediation>::KIND) {
             tasks.spawn(remediation::controller::run::<K>(context.clone(), look));
+        });
+    }
+    if role != Role::Detector {
+        let (validator, agents) = (context.clone(), devices.agents());
+        tasks.spawn(async move {
+            let run = || power::validate::run(validator.client.clone(), agents.clone());
+            validator.leadership.whenever_leading(run).await;
         });
     }
     if let Some(rollout) = context.options.rollout.clone().filter(|_| role != Role::Detector) {

@@ -14,4 +14,5 @@ mod process;
 pub mod provider;
 pub mod session;
 mod template;
+pub mod validate;
 mod verdict;

@@ -33,6 +33,7 @@ const TABLE: &[Row] = &[
     ("apps", "v1", "DaemonSet", "daemonsets", "ds", NAMESPACED | STATUS | GENERATION),
     ("apps", "v1", "ControllerRevision", "controllerrevisions", "", NAMESPACED),
     ("batch", "v1", "Job", "jobs", "", NAMESPACED | STATUS | GENERATION),
+    ("batch", "v1", "CronJob", "cronjobs", "", NAMESPACED | STATUS | GENERATION),
     ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", "pdb", NAMESPACED | STATUS | GENERATION),
     ("coordination.k8s.io", "v1", "Lease", "leases", "", NAMESPACED | CONDITIONAL | CREATE_ON_UPDATE),
     ("storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", "", STATUS | CONDITIONAL),
