@@ -85,10 +85,11 @@ impl OciError {
     pub(crate) fn of(at: &str, error: &OciDistributionError) -> Self {
         let at = at.to_owned();
         match error {
-            OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
-                Self::Unauthorized { at }
-            }
-            OciDistributionError::ImageManifestNotFoundError(_) => Self::NotFound { at },
+            OciDistributionError::UnauthorizedError { .. }
+            | OciDistributionError::AuthenticationFailure(_)
+            | OciDistributionError::ServerError { code: 401 | 403, .. } => Self::Unauthorized { at },
+            OciDistributionError::ImageManifestNotFoundError(_)
+            | OciDistributionError::ServerError { code: 404, .. } => Self::NotFound { at },
             OciDistributionError::RegistryError { envelope, .. } => {
                 let is = |wanted: &[OciErrorCode]| envelope.errors.iter().any(|error| wanted.contains(&error.code));
                 if is(&[OciErrorCode::ManifestUnknown, OciErrorCode::NameUnknown, OciErrorCode::NotFound]) {
@@ -99,8 +100,6 @@ impl OciError {
                     Self::Other { at, why: envelope.to_string() }
                 }
             }
-            OciDistributionError::ServerError { code: 401 | 403, .. } => Self::Unauthorized { at },
-            OciDistributionError::ServerError { code: 404, .. } => Self::NotFound { at },
             OciDistributionError::DigestError(error) => Self::Altered { at, why: error.to_string() },
             OciDistributionError::RequestError(error) => {
                 let why = innermost(error);

@@ -24,7 +24,7 @@ pub struct EngineSettings {
 impl Default for EngineSettings {
     fn default() -> Self {
         Self {
-            ceiling: Limits::default(),
+            ceiling: Limits::most(),
             concurrent_calls: 32,
             // The JavaScript and Python toolchains make 12 to 19 MB; Rust makes 0.1.
             component_bytes: 24 << 20,

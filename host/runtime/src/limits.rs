@@ -57,6 +57,34 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The most that an administrator can raise limits to: room for the engines that other languages bring along
+    /// (JavaScript needs 3 MiB and 12,000 table entries, Python 6 MiB).
+    pub fn most() -> Self {
+        Self {
+            fuel: 4_000_000_000,
+            deadline_millis: 10_000,
+            memory_bytes: 64 << 20,
+            table_elements: 32_768,
+            tables: 8,
+            instances: 32,
+            ..Self::default()
+        }
+    }
+
+    /// The limits of a call where an administrator named some. Who needs more memory than the default brings an engine
+    /// along, and gets its tables and instances too.
+    pub fn named(fuel: Option<u64>, memory_bytes: Option<usize>, deadline_millis: Option<u64>) -> Self {
+        let (usual, most) = (Self::default(), Self::most());
+        let engine = memory_bytes.is_some_and(|bytes| bytes > usual.memory_bytes);
+        let structure = if engine { most } else { usual.clone() };
+        Self {
+            fuel: fuel.unwrap_or(usual.fuel),
+            memory_bytes: memory_bytes.unwrap_or(usual.memory_bytes),
+            deadline_millis: deadline_millis.unwrap_or(usual.deadline_millis),
+            ..structure
+        }
+    }
+
     /// The same limits, never above what the engine's pool was built for.
     #[must_use]
     pub fn within(&self, ceiling: &Self) -> Self {

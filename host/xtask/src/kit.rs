@@ -1,7 +1,7 @@
 //! The kit chapter of guest-sdk/README.md, carried out as a newcomer would: every command and every edit, in an empty
 //! folder.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -65,25 +65,27 @@ fn carry_out(workspace: &Workspace, folder: &Path, steps: &[Step]) -> anyhow::Re
     let mut here = folder.to_path_buf();
     for step in steps {
         match step {
-            Step::Command(line) if line.starts_with("cd ") => here = here.join(line.trim_start_matches("cd ").trim()),
-            Step::Command(line) => {
-                let mut command = Command::new("bash");
-                command
-                    .args(["-euo", "pipefail", "-c", line])
-                    .env("PATH", format!("{}:{path}", programs.display()))
-                    .env("PALISADE_REMEDIATORS", workspace.guests())
-                    // A newcomer's project has its own target folder.
-                    .env("CARGO_TARGET_DIR", folder.join("target"))
-                    .current_dir(&here);
-                shell::step(&format!("$ {line}"), &mut command)?;
-            }
+            Step::Command(line) => match line.strip_prefix("cd ") {
+                Some(name) => here = here.join(name.trim()),
+                None => {
+                    let mut command = Command::new("bash");
+                    command
+                        .args(["-euo", "pipefail", "-c", line])
+                        .env("PATH", format!("{}:{path}", programs.display()))
+                        .env("PALISADE_REMEDIATORS", workspace.guests())
+                        // A newcomer's project has its own target folder.
+                        .env("CARGO_TARGET_DIR", folder.join("target"))
+                        .current_dir(&here);
+                    shell::step(&format!("$ {line}"), &mut command)?;
+                }
+            },
             Step::Edit { file, place, lines } => edit(&here.join(file), place, lines)?,
         }
     }
     Ok(())
 }
 
-fn edit(file: &PathBuf, place: &Place, lines: &[String]) -> anyhow::Result<()> {
+fn edit(file: &Path, place: &Place, lines: &[String]) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let mut all: Vec<&str> = text.lines().collect();
     let find = |wanted: &str| {

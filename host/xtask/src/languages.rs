@@ -46,7 +46,6 @@ pub fn run(workspace: &Workspace, only: &[String]) -> anyhow::Result<()> {
         )?;
         shell::run(&mut palisade(&["replay", "journal", "--project", &at]))?;
         shell::run(&mut palisade(&["inspect", "--project", &at]))?;
-        shell::run(&mut palisade(&["bench", "--project", &at, "--calls", "20"]))?;
     }
     Ok(())
 }

@@ -80,13 +80,7 @@ pub struct Project {
 impl WantedLimits {
     /// The limits of its calls.
     pub fn limits(&self) -> Limits {
-        let host = Limits::default();
-        Limits {
-            fuel: self.fuel.unwrap_or(host.fuel),
-            memory_bytes: self.memory_bytes.unwrap_or(host.memory_bytes),
-            deadline_millis: self.deadline_millis.unwrap_or(host.deadline_millis),
-            ..host
-        }
+        Limits::named(self.fuel, self.memory_bytes, self.deadline_millis)
     }
 
     /// As `spec.limits` of a `Remediator`; none if the host's are enough.

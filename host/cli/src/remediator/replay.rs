@@ -45,9 +45,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         "differing": differing.iter().map(|(call, why)| json!({ "call": call, "why": why })).collect::<Vec<_>>(),
     });
     arguments.output.show(&value, || {
-        let mut text: String = differing.iter().map(|(call, why)| format!("call {call}: {why}\n")).collect();
-        text.push_str(&format!("{} of {} calls replay exactly", journals.len() - differing.len(), journals.len()));
-        text
+        let told: Vec<String> = differing.iter().map(|(call, why)| format!("call {call}: {why}\n")).collect();
+        let told = told.concat();
+        format!("{told}{} of {} calls replay exactly", journals.len() - differing.len(), journals.len())
     });
     Ok(differing.is_empty())
 }

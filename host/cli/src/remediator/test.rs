@@ -75,20 +75,18 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let failed = verdicts.iter().filter(|verdict| !verdict.wrong.is_empty()).count();
     let value = json!({ "native": native, "cases": verdicts, "failed": failed, "digest": module.digest() });
     output.show(&value, || {
-        let mut text = String::new();
-        for verdict in &verdicts {
+        let told = |verdict: &suite::Verdict| {
             let word = if verdict.wrong.is_empty() { "ok    " } else { "FAILED" };
-            text.push_str(&format!("{word} {}\n", verdict.name));
-            for wrong in &verdict.wrong {
-                text.push_str(&format!("       {wrong}\n"));
-            }
-        }
+            let wrong: Vec<String> = verdict.wrong.iter().map(|wrong| format!("       {wrong}\n")).collect();
+            format!("{word} {}\n{}", verdict.name, wrong.concat())
+        };
+        let text: Vec<String> = verdicts.iter().map(told).collect();
         let native = match native {
             Some(true) => "native tests passed; ",
             Some(false) => "native tests FAILED; ",
             None => "",
         };
-        text + &format!("{native}behaviour: {} passed, {failed} failed", verdicts.len() - failed)
+        text.concat() + &format!("{native}behaviour: {} passed, {failed} failed", verdicts.len() - failed)
     });
     Ok(failed == 0 && native != Some(false))
 }

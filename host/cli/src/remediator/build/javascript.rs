@@ -1,4 +1,4 @@
-//! JavaScript: an engine with the program in it, by ComponentizeJS.
+//! JavaScript: an engine with the program in it, by `componentize-js`.
 
 use std::process::Command;
 

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use palisade_api::Remediator;
 use palisade_oci::Artifact;
 use palisade_oci::signature::{self, PublicKey};
-use palisade_runtime::{Capability, Granted, Host, Limits, Module};
+use palisade_runtime::{Capability, Granted, Limits, Module};
 use serde_json::Value;
 
 use super::source::Fetched;
@@ -16,8 +16,8 @@ use crate::context::Context;
 /// Checks digest and signature, loads, and compares what it asks for with what is granted.
 pub async fn check(context: &Context, remediator: &Remediator, fetched: Fetched) -> Result<Served, Unserved> {
     let name = remediator.name_any();
-    let found = Host::digest(&fetched.bytes);
-    if let Some(wanted) = remediator.spec.digest.as_ref().filter(|wanted| **wanted != found) {
+    let found = &fetched.digest;
+    if let Some(wanted) = remediator.spec.digest.as_ref().filter(|wanted| *wanted != found) {
         let detail = format!("it is {wanted}, the component has {found}");
         let remedy = "correct the digest or the component";
         return Err(Unserved::of(reason::DIGEST, &name, "spec.digest", &detail, remedy));
@@ -25,7 +25,7 @@ pub async fn check(context: &Context, remediator: &Remediator, fetched: Fetched)
     signed(remediator, fetched.artifact.as_deref())?;
     let module = context
         .modules
-        .load(fetched.bytes)
+        .load(&fetched.digest, fetched.bytes)
         .await
         .map_err(|(why, detail)| Unserved::of(why, &name, "spec.source", &detail, "replace the component"))?;
     granted(remediator, module, fetched.artifact)
@@ -69,17 +69,10 @@ pub fn granted(
         let remedy = "add it to spec.capabilities if you want to grant it, or use another component";
         return Err(Unserved::of(reason::CAPABILITIES, &name, "spec.capabilities", &detail, remedy));
     }
-    let defaults = Limits::default();
-    let limits = remediator.spec.limits.clone().unwrap_or_default();
+    let named = remediator.spec.limits.clone().unwrap_or_default();
     let positive = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
-    let limits = Limits {
-        fuel: positive(limits.fuel).unwrap_or(defaults.fuel),
-        deadline_millis: positive(limits.deadline_millis).unwrap_or(defaults.deadline_millis),
-        memory_bytes: positive(limits.memory_bytes)
-            .and_then(|bytes| usize::try_from(bytes).ok())
-            .unwrap_or(defaults.memory_bytes),
-        ..defaults
-    };
+    let memory = positive(named.memory_bytes).and_then(|bytes| usize::try_from(bytes).ok());
+    let limits = Limits::named(positive(named.fuel), memory, positive(named.deadline_millis));
     let parameters = Value::Object(serde_json::Map::new());
     Ok(Served { remediator: name, module, granted, limits, parameters, artifact, instead: None })
 }

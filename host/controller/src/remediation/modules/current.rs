@@ -101,7 +101,7 @@ pub async fn by_digest(
         (Some(Err((_, why))), _) => return Err(why),
         (None, artifact) => {
             let (bytes, stored) = kept().ok_or("it is not kept any more")?;
-            let module = modules.load(Arc::new(bytes)).await.map_err(|(_, why)| why)?;
+            let module = modules.load(digest, Arc::new(bytes)).await.map_err(|(_, why)| why)?;
             (module, artifact.or_else(|| stored.map(Arc::new)))
         }
     };

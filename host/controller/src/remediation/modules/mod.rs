@@ -196,9 +196,8 @@ impl Modules {
         }
     }
 
-    async fn load(&self, bytes: Arc<Vec<u8>>) -> Result<Arc<Module>, NotLoaded> {
-        let digest = Host::digest(&bytes);
-        if let Some(known) = self.known(&digest) {
+    async fn load(&self, digest: &str, bytes: Arc<Vec<u8>>) -> Result<Arc<Module>, NotLoaded> {
+        if let Some(known) = self.known(digest) {
             return known;
         }
         let host = self.host.clone();
@@ -206,7 +205,7 @@ impl Modules {
         let loaded = crate::blocking::run(move || host.load(&bytes).map_err(|error| (kind(&error), error.to_string())))
             .await
             .unwrap_or_else(|| Err((reason::INVALID, "the compiler failed on it".to_owned())));
-        lock(&self.loaded).insert(digest, loaded.clone());
+        lock(&self.loaded).insert(digest.to_owned(), loaded.clone());
         loaded
     }
 

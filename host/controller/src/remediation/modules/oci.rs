@@ -96,7 +96,7 @@ async fn ask(
     let mut artifact: Artifact =
         palisade_oci::pull(location, &access).await.map_err(|error| explained(name, &error))?;
     let bytes = Arc::new(std::mem::take(&mut artifact.component));
-    Ok(Fetched { bytes, artifact: Some(Arc::new(artifact)) })
+    Ok(Fetched { bytes, digest: artifact.component_digest.clone(), artifact: Some(Arc::new(artifact)) })
 }
 
 async fn access(context: &Context, name: &str, source: &OciSource) -> Result<Access, Unserved> {

@@ -89,8 +89,8 @@ async fn by_name(context: &Context, name: &str) -> Result<Served, Unserved> {
             ),
         )
     };
-    let bytes = context.modules.files.read(&path).map_err(&unserved)?;
-    let module = context.modules.load(bytes).await.map_err(|(_, detail)| unserved(detail))?;
+    let file = context.modules.files.read(&path).map_err(&unserved)?;
+    let module = context.modules.load(&file.digest, file.bytes).await.map_err(|(_, detail)| unserved(detail))?;
     Ok(Served {
         remediator: name.to_owned(),
         module,

@@ -21,6 +21,8 @@ use crate::context::Context;
 pub struct Fetched {
     /// The component.
     pub bytes: Arc<Vec<u8>>,
+    /// Its digest.
+    pub digest: String,
     /// Where from.
     pub artifact: Option<Arc<Artifact>>,
 }
@@ -34,25 +36,33 @@ struct File {
     bytes: Arc<Vec<u8>>,
 }
 
+impl File {
+    fn fetched(&self) -> Fetched {
+        Fetched { bytes: self.bytes.clone(), digest: self.digest.clone(), artifact: None }
+    }
+}
+
 /// Files that were read.
 #[derive(Debug, Default)]
 pub struct Files(Mutex<HashMap<PathBuf, File>>);
 
 impl Files {
     /// The content of a file, read again when it changed.
-    pub fn read(&self, path: &Path) -> Result<Arc<Vec<u8>>, String> {
+    pub fn read(&self, path: &Path) -> Result<Fetched, String> {
         let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
         let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
         let size = metadata.len();
         if let Some(known) = lock(&self.0).get(path)
             && (known.modified, known.size) == (modified, size)
         {
-            return Ok(known.bytes.clone());
+            return Ok(known.fetched());
         }
         let bytes = Arc::new(std::fs::read(path).map_err(|error| error.to_string())?);
         let digest = Host::digest(&bytes);
-        lock(&self.0).insert(path.to_owned(), File { modified, size, digest, bytes: bytes.clone() });
-        Ok(bytes)
+        let file = File { modified, size, digest, bytes };
+        let fetched = file.fetched();
+        lock(&self.0).insert(path.to_owned(), file);
+        Ok(fetched)
     }
 
     /// Digests of all files that were read.
@@ -68,28 +78,20 @@ pub async fn fetch(context: &Context, remediator: &Remediator, look: Look) -> Re
     let unserved = |field: &str, detail: String, remedy: &str| {
         Unserved::of(reason::SOURCE, &name, &format!("spec.source.{field}"), &detail, remedy)
     };
-    let local = |bytes| Ok(Fetched { bytes, artifact: None });
     if let Some(builtin) = &source.builtin {
         if builtin.contains('/') || builtin.contains("..") {
             return Err(unserved("builtin", format!("{builtin:?} is not a name"), "use a plain name"));
         }
         let path = context.modules.folder.join(format!("{builtin}.wasm"));
-        return match context.modules.files.read(&path) {
-            Ok(bytes) => local(bytes),
-            Err(error) => Err(unserved(
-                "builtin",
-                format!("no built-in component {builtin} ({error})"),
-                "use self-node or out-of-service-taint",
-            )),
-        };
+        return context.modules.files.read(&path).map_err(|error| {
+            let remedy = "use one of those in the folder --remediators of the controller";
+            unserved("builtin", format!("no built-in component {builtin} ({error})"), remedy)
+        });
     }
     if let Some(file) = &source.file {
-        return match context.modules.files.read(Path::new(file)) {
-            Ok(bytes) => local(bytes),
-            Err(error) => {
-                Err(unserved("file", format!("{file} cannot be read: {error}"), "mount it into the controller's pod"))
-            }
-        };
+        return context.modules.files.read(Path::new(file)).map_err(|error| {
+            unserved("file", format!("{file} cannot be read: {error}"), "mount it into the controller's pod")
+        });
     }
     if let Some(map) = &source.config_map {
         let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &map.namespace);
@@ -101,7 +103,7 @@ pub async fn fetch(context: &Context, remediator: &Remediator, look: Look) -> Re
             return Err(unserved("configMap", format!("ConfigMap {whole} does not exist"), "create it"));
         };
         return match object.binary_data.and_then(|mut data| data.remove(&map.key)) {
-            Some(bytes) => local(Arc::new(bytes.0)),
+            Some(bytes) => Ok(Fetched { digest: Host::digest(&bytes.0), bytes: Arc::new(bytes.0), artifact: None }),
             None => Err(unserved(
                 "configMap.key",
                 format!("ConfigMap {whole} has no binaryData key {:?}", map.key),
