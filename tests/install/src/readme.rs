@@ -63,7 +63,7 @@ impl Readme {
     pub async fn try_shell(&self, script: &str) -> anyhow::Result<(Option<i32>, String)> {
         let mut command = Command::new("bash");
         command.args(["-euo", "pipefail", "-c", script]).current_dir(&self.root).kill_on_drop(true);
-        command.env("KUBECONFIG", &self.kubeconfig).env("PATH", &self.path).env("HELM_CACHE_HOME", "/nonexistent");
+        command.env("KUBECONFIG", &self.kubeconfig).env("PATH", &self.path);
         let output = tokio::time::timeout(LIMIT, command.output()).await.context("it took too long")??;
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         Ok((output.status.code(), said))

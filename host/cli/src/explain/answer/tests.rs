@@ -69,7 +69,7 @@ fn the_rule_and_its_reason_are_those_of_the_status() {
 #[test]
 fn a_rule_that_stops_the_whole_policy_says_why_there() {
     let storm = json!([{ "type": "StormActive", "status": "True", "reason": "HealthyNodeThresholdChange",
-        "message": "2 of 4", "lastTransitionTime": null }]);
+        "message": "2 of 4", "lastTransitionTime": "1970-01-01T00:16:00Z" }]);
     for (phase, reason, rule, conditions, because) in [
         ("Paused", "paused by pauseRequests: upgrade", "paused", json!([]), "paused by pauseRequests: upgrade"),
         (
