@@ -72,7 +72,7 @@ pub async fn run(options: Options) -> Result<Outcome> {
     let stock = options
         .stock_certificates
         .clone()
-        .map(|folder| stock::follow(folder, client, &options.namespace, options.api_server_timeout));
+        .map(|folder| stock::follow(folder, client.clone(), &options.namespace, options.api_server_timeout));
     let server = tokio::spawn(async move {
         let ended = async {
             let _ = ended.await;

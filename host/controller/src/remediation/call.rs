@@ -121,7 +121,7 @@ impl<K: Remediation> Pass<K> {
         Ok(Action::requeue(UNSERVED_PAUSE))
     }
 
-    async fn serve(&mut self) -> Result<Served, modules::Unserved> {
+    pub(super) async fn serve(&mut self) -> Result<Served, modules::Unserved> {
         let began = self.progress().module.clone();
         modules::serve(&self.context, K::KIND, &self.object.choice(), began.as_ref()).await
     }

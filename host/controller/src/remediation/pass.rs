@@ -144,7 +144,7 @@ impl<K: Remediation> Pass<K> {
             )));
         }
         if !self.object.held() {
-            let served = modules::serve(&context, K::KIND, &self.object.choice()).await;
+            let served = self.serve().await;
             let outside = served.is_ok_and(|served| outside::acts_from_outside(&served.module));
             self.take_up(outside).await?;
             let created = self.object.meta().creation_timestamp.clone();
