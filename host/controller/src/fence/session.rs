@@ -292,6 +292,10 @@ impl Session {
         );
         self.state.spans.intended.get_or_insert(proof.intended);
         self.state.spans.proven = Some(proof.proven);
+        if proof.kind == ProofKind::LeaseExpired && !proof.terms.jury.is_empty() {
+            // Where the last promise came when the time was over already, nothing was waited for after it.
+            self.state.spans.promised.get_or_insert(proof.proven);
+        }
         let began = self.state.spans.began.unwrap_or(proof.intended);
         self.context.metrics.fenced(&proof.kind.to_string(), proof.proven.since(began));
         self.state.proof = Some(proof.clone());
