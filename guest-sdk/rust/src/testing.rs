@@ -4,7 +4,7 @@
 //! effect, proofs come when the test grants them, and time is what the test says it is.
 //!
 //! ```
-//! use palisade_remediator::fencing::{self, Method, ProofKind};
+//! use palisade_remediator::fencing::{Method, ProofKind};
 //! use palisade_remediator::flow::{self, Flow};
 //! use palisade_remediator::testing::{Effect, Scenario, keeps_the_promise};
 //! use palisade_remediator::workloads::ReleaseMethod;

@@ -76,9 +76,13 @@ pub fn worlds() -> impl Strategy<Value = Scenario> {
     )
 }
 
-/// Plays so many random worlds and checks the rules of [`rules`]; panics with the smallest world that breaks one.
+/// Plays so many random worlds and checks the rules of [`rules`].
 ///
 /// The worlds are the same in every run.
+///
+/// # Panics
+///
+/// When a rule is broken, with the smallest world that was found.
 #[expect(clippy::panic, reason = "a test harness: failing is how it reports")]
 pub fn keeps_the_promise<R: Remediator>(worlds_to_play: u32) {
     let config = Config { cases: worlds_to_play, failure_persistence: None, ..Config::default() };
@@ -110,7 +114,7 @@ fn play_again<R: Remediator>(world: &Scenario, played: &Played) -> bool {
 pub fn rules(world: &Scenario, played: &Played) -> Vec<&'static str> {
     let asks = |wanted: fn(&Effect) -> bool| played.effects.iter().any(|(_, effect)| wanted(effect));
     let fences = asks(|effect| matches!(effect, Effect::RequestFence(_)));
-    let releases = asks(|effect| matches!(effect, Effect::Release(..)));
+    let gives_free = asks(|effect| matches!(effect, Effect::Release(..)));
     let mut broken = Vec::new();
     let mut rule = |holds: bool, what| {
         if !holds {
@@ -118,16 +122,16 @@ pub fn rules(world: &Scenario, played: &Played) -> Vec<&'static str> {
         }
     };
     let released = world.remains.released.is_some();
-    rule(!releases || world.proof.is_some(), "it releases without a proof");
+    rule(!gives_free || world.proof.is_some(), "it releases without a proof");
     rule(
-        !releases || world.fencing.stage != Stage::Contradicted,
+        !gives_free || world.fencing.stage != Stage::Contradicted,
         "it releases although the boot showed a sign of life after its end",
     );
     rule(!fences || !world.remediation.deleting, "it fences for a remediation that is being deleted");
     rule(!fences || !world.remediation.timed_out, "it fences although its owner gave up waiting");
     rule(!fences || !released, "it fences after the release: that would end the boot that came after");
-    rule(!releases || !world.remediation.timed_out || released, "it begins a release although its owner gave up");
-    rule(!releases || !world.remediation.deleting, "it releases for a remediation that is being deleted");
+    rule(!gives_free || !world.remediation.timed_out || released, "it begins a release although its owner gave up");
+    rule(!gives_free || !world.remediation.deleting, "it releases for a remediation that is being deleted");
     if let Ok(outcome) = &played.answer {
         rule(outcome.memory.len() <= 4096, "it wants to remember more than 4096 bytes");
         rule(

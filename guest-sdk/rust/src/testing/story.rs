@@ -108,6 +108,10 @@ pub struct Story<R> {
 
 impl<R: Remediator> Story<R> {
     /// The host calls.
+    ///
+    /// # Panics
+    ///
+    /// When the host would refuse what the answer says.
     pub fn call(&mut self) -> Played {
         let played = self.scenario.play::<R>();
         self.calls += 1;
@@ -196,7 +200,11 @@ impl<R: Remediator> Story<R> {
         }
     }
 
-    /// The host proves that the boot ended. Only what was asked for is proven.
+    /// The host proves that the boot ended.
+    ///
+    /// # Panics
+    ///
+    /// When nobody asked for fencing: only what was asked for is proven.
     pub fn prove(&mut self, kind: ProofKind) {
         assert!(self.fencing(), "nobody asked for fencing, so there is nothing to prove");
         let boot = self.scenario.fencing.boot_id.clone();
