@@ -86,7 +86,8 @@ impl Series {
 
     /// Plays it.
     pub async fn play(world: &World, device: Device, scenario: Scenario, wanted: usize) -> Self {
-        let mut series = Self { scenario, device, wanted, runs: Vec::new(), interrupted: 0, failure: None, memory: None };
+        let mut series =
+            Self { scenario, device, wanted, runs: Vec::new(), interrupted: 0, failure: None, memory: None };
         let Ok(_turn) = world.running.acquire().await else { return series };
         if let Err(error) = series.play_all(world).await {
             series.failure = Some(format!("{error:#}"));

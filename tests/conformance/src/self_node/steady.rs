@@ -33,12 +33,12 @@ pub fn cases() -> Vec<Case> {
             .at(Place::Alone)
             .run(async |w| {
                 begin(&w).await?;
+                let mut controller = w.controller_with(rolling("c0"))?;
+                agents_of(&w).await?;
                 let trio = w.trio().await?;
                 w.pod(&trio.victim.node, "db-0", "StatefulSet", json!(["test.example/hold"])).await?;
                 trio.refuse();
                 trio.victim.node.becomes(Sick).await?;
-                let mut controller = w.controller_with(rolling("c0"))?;
-                agents_of(&w).await?;
                 let snr = w.remediate(&trio.victim.node, "OutOfServiceTaint").await?;
                 let writes = std::cell::Cell::new(0_u32);
                 let story = async {
