@@ -1,7 +1,11 @@
 //! What can be known about a watchdog driver: its name, whether its firing resets the machine, who holds it.
 
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use nix::libc;
 
 /// `WDIOF_MAGICCLOSE`: only a close after 'V' disarms.
 const MAGIC_CLOSE: u32 = 0x0100;
@@ -17,8 +21,46 @@ pub struct Host;
 
 impl Facts for Host {
     fn read(&self, path: &str) -> Option<String> {
+        if path == KERNEL_LOG {
+            return softdog_in_the_log();
+        }
         Some(std::fs::read_to_string(path).ok()?.trim().to_owned())
     }
+}
+
+/// What the kernel said; a file without end, of which only softdog's lines are wanted.
+const KERNEL_LOG: &str = "/dev/kmsg";
+
+fn softdog_in_the_log() -> Option<String> {
+    let mut log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(KERNEL_LOG).ok()?;
+    let (mut record, mut lines) = ([0_u8; 8192], String::new());
+    loop {
+        match log.read(&mut record) {
+            Ok(0) => return Some(lines),
+            Ok(length) => {
+                let text = String::from_utf8_lossy(&record[..length]);
+                if text.contains(";softdog:") {
+                    lines.push_str(&text);
+                }
+            }
+            // Records were overwritten while they were read: the next ones can be read.
+            Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
+            // Nothing more for now.
+            Err(_) => return Some(lines),
+        }
+    }
+}
+
+/// A parameter that softdog was loaded with. The kernel shows none of them under `/sys`, but tells them when the module
+/// is loaded; a log that has forgotten that is no doubt.
+fn softdog(facts: &impl Facts, parameter: &str) -> String {
+    if let Some(shown) = facts.read(&format!("/sys/module/softdog/parameters/{parameter}")) {
+        return shown;
+    }
+    let log = facts.read(KERNEL_LOG).unwrap_or_default();
+    let last = log.rfind("softdog: initialized").map_or("", |at| &log[at..]);
+    let told = last.split([' ', '\n', '(', ')']).find_map(|word| word.strip_prefix(parameter)?.strip_prefix('='));
+    told.unwrap_or_default().to_owned()
 }
 
 /// A driver, as it describes itself.
@@ -49,20 +91,20 @@ impl Driver {
     pub fn doubts(&self, facts: &impl Facts) -> Vec<String> {
         let mut doubts = Vec::new();
         let module = |name: &str| facts.read(&format!("/sys/module/{name}")).unwrap_or_default();
-        let set = |value: &str| !matches!(value, "" | "0" | "N" | "(null)");
+        let set = |value: &str| !matches!(value, "" | "0" | "N" | "(null)" | "<not");
         if !self.magic_close && !self.no_way_out {
             doubts.push("the driver disarms when the agent dies (no magic close, no nowayout)".to_owned());
         }
         let identity = self.identity.to_ascii_lowercase();
         let mut panics = false;
         if identity.contains("software watchdog") {
-            if set(&module("softdog/parameters/soft_noboot")) {
+            if set(&softdog(facts, "soft_noboot")) {
                 doubts.push("softdog was loaded with soft_noboot: it only logs".to_owned());
             }
-            if set(&module("softdog/parameters/soft_reboot_cmd")) {
+            if set(&softdog(facts, "soft_reboot_cmd")) {
                 doubts.push("softdog was loaded with soft_reboot_cmd: it runs a program first".to_owned());
             }
-            panics = set(&module("softdog/parameters/soft_panic"));
+            panics = set(&softdog(facts, "soft_panic"));
             if panics && facts.read("/proc/sys/kernel/panic").is_none_or(|seconds| seconds == "0") {
                 doubts.push("softdog panics, and kernel.panic is 0: the machine would stand still for ever".to_owned());
             }
@@ -171,6 +213,21 @@ mod tests {
         ] {
             assert_eq!(doubts(identity, &[(file, value)]).len(), 1, "{identity} {file}");
         }
+    }
+
+    /// Real kernels tell softdog's parameters in their log only.
+    #[test]
+    fn softdogs_parameters_are_found_in_the_kernels_log() {
+        let told = |noboot: &str, command: &str| {
+            let line = format!(
+                "6,9,1,-;softdog: initialized. soft_noboot={noboot} soft_margin=60 sec soft_panic=0 (nowayout=0)\n\
+                 6,10,2,-;softdog:              soft_reboot_cmd={command} soft_active_on_boot=0\n"
+            );
+            driver("Software Watchdog").doubts(&Files([("/dev/kmsg", &*line.leak())].into())).len()
+        };
+        assert_eq!(told("0", "<not set>"), 0);
+        assert_eq!(told("1", "<not set>"), 1);
+        assert_eq!(told("0", "/sbin/reboot"), 1);
     }
 
     #[test]
