@@ -54,7 +54,7 @@ pub struct MachineReference {
 
 /// A question to people and its answers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct QuestionRecord {
     /// `ApproveAction` or `ConfirmIsolated`.
     pub question: String,
@@ -67,21 +67,21 @@ pub struct QuestionRecord {
     /// So many different persons have to say yes.
     pub persons: u32,
     /// When it was asked, on the controller's clock.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub asked: Option<Time>,
     /// Answers after this time do not count.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub expires: Option<Time>,
     /// `Pending`, `Given`, `Denied`, `Expired`, `Stale` or `Withdrawn`; all but the first are final.
     pub state: String,
     /// UIDs of the pods that were marked when it was asked: a confirmation of isolation counts as long as no other was.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub marked: Vec<String>,
     /// Who answered, oldest first. Only ever added to, at most 32.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub answers: Vec<AnswerRecord>,
 }
