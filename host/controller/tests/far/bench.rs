@@ -245,7 +245,7 @@ impl Bench {
         let object = self.remediation(name).await.unwrap();
         let certificate = &object["status"]["palisade"]["certificate"];
         let text = |key: &str| certificate[key].as_str().unwrap_or_default().to_owned();
-        (text("kind"), text("grade"))
+        (text("proof"), text("grade"))
     }
 
     pub async fn delete(&self, name: &str) {
@@ -438,6 +438,16 @@ impl Bench {
             "metadata": { "name": name, "namespace": NAMESPACE, "annotations": { "remediation.medik8s.io/node-name": NODE } },
             "spec": { "remediator": "metal3", "parameters": { "strategy": "ResourceDeletion", "timeoutSeconds": 100 } } });
         self.create(&self.wasm(), object).await;
+    }
+
+    /// Its host is held. What stands in the way is in the status.
+    pub async fn is_held(&self, name: &str) {
+        let started = Instant::now();
+        while self.holds().await.is_empty() {
+            let object = serde_json::to_value(self.wasm().get(name).await.unwrap()).unwrap();
+            assert!(started.elapsed() < Duration::from_secs(40), "not held: {object:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub async fn wasm_condition(&self, name: &str) -> String {
