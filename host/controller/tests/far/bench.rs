@@ -70,7 +70,7 @@ fn definition(group: &str, version: &str, kind: &str) -> Value {
         "spec": {
             "group": group, "scope": "Namespaced",
             "names": { "kind": kind, "plural": plural, "singular": kind.to_lowercase(), "listKind": format!("{kind}List") },
-            "versions": [{ "name": version, "served": true, "storage": true, "subresources": { "status": {} },
+            "versions": [{ "name": version, "served": true, "storage": true,
                 "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }],
         },
     })
@@ -419,7 +419,7 @@ impl Bench {
 
     pub async fn host_powered(&self, on: bool) {
         let status = json!({ "status": { "poweredOn": on } });
-        self.host().patch_status("h1", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+        self.host().patch("h1", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
     }
 
     pub async fn delete_machine(&self) {
