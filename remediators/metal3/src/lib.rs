@@ -23,7 +23,7 @@ impl Remediator for Metal3 {
 palisade_remediator::remediator! {
     name: "metal3",
     remediator: Metal3,
-    capabilities: [fencing, workloads, power, machines],
+    capabilities: [fencing, workloads, power],
     parameters: r#"{"type":"object","additionalProperties":false,"properties":{"strategy":{"type":"string","enum":["OutOfServiceTaint","ResourceDeletion"]},"timeoutSeconds":{"type":"integer","minimum":100},"retryLimit":{"type":"integer","minimum":1,"maximum":20}}}"#,
 }
 

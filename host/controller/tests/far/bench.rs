@@ -70,7 +70,7 @@ fn definition(group: &str, version: &str, kind: &str) -> Value {
         "spec": {
             "group": group, "scope": "Namespaced",
             "names": { "kind": kind, "plural": plural, "singular": kind.to_lowercase(), "listKind": format!("{kind}List") },
-            "versions": [{ "name": version, "served": true, "storage": true, "subresources": { "status": {} },
+            "versions": [{ "name": version, "served": true, "storage": true,
                 "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }],
         },
     })
@@ -245,7 +245,7 @@ impl Bench {
         let object = self.remediation(name).await.unwrap();
         let certificate = &object["status"]["palisade"]["certificate"];
         let text = |key: &str| certificate[key].as_str().unwrap_or_default().to_owned();
-        (text("kind"), text("grade"))
+        (text("proof"), text("grade"))
     }
 
     pub async fn delete(&self, name: &str) {
@@ -419,7 +419,7 @@ impl Bench {
 
     pub async fn host_powered(&self, on: bool) {
         let status = json!({ "status": { "poweredOn": on } });
-        self.host().patch_status("h1", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+        self.host().patch("h1", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
     }
 
     pub async fn delete_machine(&self) {
@@ -438,6 +438,16 @@ impl Bench {
             "metadata": { "name": name, "namespace": NAMESPACE, "annotations": { "remediation.medik8s.io/node-name": NODE } },
             "spec": { "remediator": "metal3", "parameters": { "strategy": "ResourceDeletion", "timeoutSeconds": 100 } } });
         self.create(&self.wasm(), object).await;
+    }
+
+    /// Its host is held. What stands in the way is in the status.
+    pub async fn is_held(&self, name: &str) {
+        let started = Instant::now();
+        while self.holds().await.is_empty() {
+            let object = serde_json::to_value(self.wasm().get(name).await.unwrap()).unwrap();
+            assert!(started.elapsed() < Duration::from_mins(4), "not held: {object:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     pub async fn wasm_condition(&self, name: &str) -> String {
@@ -470,7 +480,7 @@ pub fn says(object: &Value, what: &str) -> bool {
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
     let started = Instant::now();
     while !condition().await {
-        assert!(started.elapsed() < Duration::from_mins(2), "did not happen in time: {what}");
+        assert!(started.elapsed() < Duration::from_mins(4), "did not happen in time: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
