@@ -24,7 +24,8 @@ pub fn check(workspace: &Workspace) -> anyhow::Result<()> {
     let context = context(workspace, &folder)?;
     let storage = folder.join("storage.conf");
     let (runs, images) = (folder.join("run"), folder.join("storage"));
-    let text = format!("[storage]\ndriver = \"vfs\"\nrunroot = {runs:?}\ngraphroot = {images:?}\n");
+    let (runs, images) = (runs.display(), images.display());
+    let text = format!("[storage]\ndriver = \"vfs\"\nrunroot = \"{runs}\"\ngraphroot = \"{images}\"\n");
     std::fs::write(&storage, text).with_context(|| storage.display().to_string())?;
     let builder = Builder { workspace, storage };
     let mut built = Vec::new();

@@ -32,7 +32,7 @@ pub fn run(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
     anyhow::ensure!(
         stored == rendered,
         "{MANIFEST} is not what deploy/chart gives, from line {} on; run `cargo xtask manifests`",
-        differs.map_or(stored.lines().count().min(rendered.lines().count()), |line| line) + 1
+        differs.unwrap_or_else(|| stored.lines().count().min(rendered.lines().count())) + 1
     );
     lint(workspace)
 }

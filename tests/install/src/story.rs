@@ -54,7 +54,7 @@ pub async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     chapter("installed by one file");
     stand.readme.run("install").await?;
     stand.readme.run("install").await.context("the same again, as an upgrade does it")?;
-    let (lab, controllers, _tokens) = people(arguments, &stand, dir, timings).await?;
+    let (lab, controllers, tokens) = people(arguments, &stand, dir, timings).await?;
     stand.readme.run("wait").await?;
     let unhealthy_for = go(timings.unhealthy_for);
     stand
@@ -110,6 +110,7 @@ pub async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     ensure!(code == Some(0), "what Helm installed differs from the one file ({code:?}):\n{said}");
     stand.readme.run("helm-uninstall").await?;
     leftovers::anywhere(&stand.readme).await?;
+    drop(tokens);
     lab.stop().await;
     stand.plane.stop().await;
     Ok(())

@@ -214,10 +214,13 @@ fn track(answer: &mut PolicyAnswer, node: &UnhealthyNode) {
     answer.because.clone_from(&node.blocked_because);
     if answer.because.is_none() && answer.blocked_by.is_some() {
         // A rule that stops the whole policy says why there.
-        answer.because = match answer.in_force.is_empty() {
-            false => Some(answer.in_force.join("; ")),
-            true if [phase::PAUSED, phase::DISABLED].contains(&answer.phase.as_str()) => answer.phase_because.clone(),
-            true => Some(answer.threshold.clone()),
+        let stopped = [phase::PAUSED, phase::DISABLED].contains(&answer.phase.as_str());
+        answer.because = if stopped {
+            answer.phase_because.clone()
+        } else if answer.in_force.is_empty() {
+            Some(answer.threshold.clone())
+        } else {
+            Some(answer.in_force.join("; "))
         };
     }
     answer.next.clone_from(&node.next);
