@@ -24,6 +24,7 @@ pub enum LogFormat {
 /// The native node agent of Palisade: renews its lease, feeds the watchdog while the node may live, answers its peers.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "palisade-agent", version)]
+#[allow(clippy::struct_excessive_bools)] // flags
 pub struct Options {
     /// Name of the node this agent runs on.
     #[arg(long, env = "MY_NODE_NAME")]
@@ -58,7 +59,7 @@ pub struct Options {
     /// `endpointHealthCheckUrl`: what a control-plane node with the policy `Diagnose` has to reach, besides its kubelet.
     #[arg(long, env = "END_POINT_HEALTH_CHECK_URL", default_value = "")]
     pub endpoint: String,
-    /// Follow the SelfNodeRemediationConfig of this name, without a restart. Flags are what it begins with.
+    /// Follow the `SelfNodeRemediationConfig` of this name, without a restart. Flags are what it begins with.
     #[arg(long, env = "PALISADE_FOLLOW_CONFIG")]
     pub follow_config: Option<String>,
     /// Local address of connections to peers.

@@ -25,7 +25,7 @@ async fn cluster() -> Cluster {
     for name in CONTROL_PLANE {
         cluster.store.tell_control_plane(name);
     }
-    cluster.pass(Duration::from_secs(60)).await;
+    cluster.pass(Duration::from_mins(1)).await;
     for name in NODES {
         let claims = cluster.store.record(name).unwrap().terms.claims;
         assert!(claims.self_fences, "{name}");

@@ -1,4 +1,4 @@
-//! A running agent follows the SelfNodeRemediationConfig, through a real client.
+//! A running agent follows the `SelfNodeRemediationConfig`, through a real client.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail loudly
 
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 const NAME: &str = "self-node-remediation-config";
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 struct Following {
     configs: Api<SelfNodeRemediationConfig>,

@@ -77,6 +77,12 @@ pub struct Driver {
 }
 
 impl Driver {
+    /// One without files in `/sys`.
+    #[cfg(test)]
+    pub fn named(identity: &str, no_way_out: bool) -> Self {
+        Self { identity: identity.to_owned(), magic_close: true, no_way_out, folder: None }
+    }
+
     /// The driver of an open device; `told` is what `WDIOC_GETSUPPORT` said: identity and options.
     pub fn of(path: &Path, told: Option<(String, u32)>) -> Self {
         let folder = sysfs_folder(path);

@@ -198,8 +198,7 @@ mod tests {
     fn written(no_way_out: bool) -> (LinuxWatchdog, tempfile::NamedTempFile) {
         let paper = tempfile::NamedTempFile::new().unwrap();
         let description = record::Watchdog { identity: "paper".into(), timeout_millis: 30_000, resets: true };
-        let mut driver = Driver::default();
-        driver.no_way_out = no_way_out;
+        let driver = Driver::named("paper", no_way_out);
         (LinuxWatchdog { file: paper.reopen().unwrap(), driver, description }, paper)
     }
 

@@ -20,7 +20,7 @@ impl Agent {
 
 /// Between seven eighths of the pause and the whole, by node and attempt.
 pub fn early(node: &str, attempt: u64, pause: Duration) -> Duration {
-    pause - within(node, attempt, pause / PART)
+    pause.saturating_sub(within(node, attempt, pause / PART))
 }
 
 /// Anywhere from nothing to the whole pause, by node and attempt: for what all agents would do at the same instant.

@@ -110,6 +110,7 @@ impl ResetSteps {
 
 /// Configuration of the agent. A change of any of it is published before it counts, where it lengthens a life.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools)] // each is a switch of the configuration
 pub struct Settings {
     /// Intervals and time limits.
     pub tuning: Tuning,

@@ -42,7 +42,7 @@ fn an_intent_over_the_old_claim_is_obeyed_by_software() {
     bench.event(Event::SettingsChanged(switched_off()));
     let (request, _, _) = bench.write();
     bench.failed(request);
-    let mut old = crate::fencing::agent::Lease { version: "900".into(), view: Default::default() };
+    let mut old = bench.lease(None, None);
     old.view.intent = Some(super::bench::intent("b1", claimed.terms));
     bench.event(Event::LeaseSeen(old));
     assert!(bench.agent.is_fenced());
