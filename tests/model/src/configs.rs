@@ -108,6 +108,12 @@ pub fn all(deep: bool) -> Vec<Config> {
         ),
         named("retime", "another T is in flight", other_time.clone(), Budget { begin: 1, cut: 1, retime: 1, ..none }),
         named(
+            "lengthen",
+            "a larger T is in flight",
+            Config { other_checks: &[3_000], ..subject.clone() },
+            Budget { begin: 1, cut: 1, retime: 1, ..none },
+        ),
+        named(
             "rejury",
             "another jury is in flight while the nodes lose the API",
             Config { roster: Some((ONLY + 1, ONLY + 2)), ..BASE },
@@ -152,8 +158,8 @@ pub fn all(deep: bool) -> Vec<Config> {
         named(
             "evidence",
             "the machine is switched off and on; somebody reads that it was off, and tells it late",
-            pods.clone(),
-            Budget { begin: 2, boots: 3, evidence: 1, let_go: 1, ..none },
+            subject.clone(),
+            Budget { begin: 2, boots: 2, evidence: 1, let_go: 1, ..none },
         ),
         named(
             "later-boot",
@@ -163,8 +169,8 @@ pub fn all(deep: bool) -> Vec<Config> {
         ),
         named(
             "split-jury",
-            "three jurors, one of them out of the controllers' reach, an outage of the nodes",
-            Config { jurors: 3, deaf: &[3], ..BASE },
+            "three jurors; the controllers reach two of them and the node the third; an outage of the nodes",
+            Config { jurors: 3, deaf: &[3], unreachable: &[1, 2], ..BASE },
             Budget { begin: 1, api: 1, ..none },
         ),
         named(

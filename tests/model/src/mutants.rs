@@ -184,7 +184,7 @@ pub const ALL: &[Row] = &[
         Mutant::LengthenAtOnce,
         "R1",
         "lengthen-at-once",
-        "retime",
+        "lengthen",
         "what lengthens a life is used only once it is confirmed",
     ),
     row(Mutant::OneJurorIsEnough, "R3", "one-juror-is-enough", "split-jury", "R3 needs a strict majority"),

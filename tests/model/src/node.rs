@@ -304,6 +304,7 @@ impl Env {
             if self.is(Mutant::LateByOlderTime)
                 && let Event::WriteAnswer { result: WriteResult::Stored(lease), .. } = &event
                 && let (Some(record), Some(process)) = (&lease.view.record, &mut world.node(node).process)
+                && !process.stopped
             {
                 // The older request's own T counts from when it was sent.
                 process.beyond = process.beyond.max(Some(sent + record.terms.time_to_live()));

@@ -57,6 +57,11 @@ impl Env {
                     self.prover(world, index, prover::Event::Tick);
                 }
             }
+            if Self::one_way(&world.budget) {
+                // Nothing holds a message back, so it arrives at once, and not only at the next tick.
+                Self::watch(world);
+                self.settle(world);
+            }
             if next >= target || world.foul.is_some() || self.pressing(world).is_some() {
                 return;
             }
@@ -84,6 +89,56 @@ impl Env {
                     juror.saw("n0", now + std::time::Duration::from_millis(u64::from(stale)), view.as_ref());
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used)] // tests fail loudly
+mod tests {
+    use crate::action::Action;
+    use crate::configs;
+    use crate::env::Env;
+    use crate::mutants::Mutant;
+    use crate::world::World;
+
+    /// The node is isolated, time passes up to the brink, the agent is killed, time passes.
+    fn killed_at_the_brink(mutant: Option<Mutant>) -> (World, String) {
+        let env = Env::new(configs::named("skew").expect("there is one"), mutant);
+        let mut world = env.start();
+        let mut story = String::new();
+        let mut plan = vec![Action::Begin(0), Action::Alone(true)];
+        for _ in 0..20 {
+            let mut possible = Vec::new();
+            env.actions(&world, &mut possible);
+            let killed = world.nodes[0].process.is_none();
+            let action = match plan.first() {
+                Some(_) => plan.remove(0),
+                None if !killed && possible.contains(&Action::Brink) => {
+                    plan.push(Action::KillAgent);
+                    Action::Brink
+                }
+                None => Action::Tick,
+            };
+            if !possible.contains(&action) {
+                break;
+            }
+            world = env.after(&world, action).unwrap_or(world);
+            story += &format!("{} {action}: {}\n", world.now, world.line());
+        }
+        (world, story)
+    }
+
+    #[test]
+    fn killed_at_the_last_instant_the_node_lives_to_the_very_end_of_its_bound() {
+        // Given an isolated node with a slow clock, whose agent is killed just before the watchdog fires
+        // Then with the margins nothing is proven while it lives
+        let (world, story) = killed_at_the_brink(None);
+        assert!(world.foul.is_none() && world.released.is_some(), "{story}");
+        // And without one of them that is just what happens.
+        for mutant in [Mutant::IgnoreClockRates, Mutant::IgnoreScheduling] {
+            let (world, story) = killed_at_the_brink(Some(mutant));
+            assert!(world.foul.is_some(), "{mutant:?}\n{story}");
         }
     }
 }

@@ -8,6 +8,7 @@ use palisade_core::time::Mono;
 use std::sync::Arc;
 
 use crate::action::Action;
+use crate::budget::Budget;
 use crate::env::Env;
 use crate::mutants::Mutant;
 use crate::world::{Foul, Message, World};
@@ -287,10 +288,14 @@ impl Env {
         }
     }
 
+    /// Messages can only arrive.
+    pub fn one_way(budget: &Budget) -> bool {
+        budget.hold == 0 && budget.late == 0 && budget.duplicate == 0
+    }
+
     /// What can happen in only one way happens at once, so that it makes no states of its own.
     pub fn settle(&self, world: &mut World) {
-        let budget = &world.budget;
-        let (one_way, pause) = (budget.hold == 0 && budget.late == 0 && budget.duplicate == 0, budget.pause > 0);
+        let (one_way, pause) = (Self::one_way(&world.budget), world.budget.pause > 0);
         while world.foul.is_none() && world.released.is_none() {
             if !world.net.is_empty() {
                 if !one_way || self.apply(world, Action::Deliver).is_none() {
