@@ -110,7 +110,7 @@ pub fn all(deep: bool) -> Vec<Config> {
         named(
             "lengthen",
             "a larger T is in flight",
-            Config { other_checks: &[3_000], ..subject.clone() },
+            Config { other_checks: &[5_000], ..subject.clone() },
             Budget { begin: 1, cut: 1, retime: 1, ..none },
         ),
         named(
