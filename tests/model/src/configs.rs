@@ -36,14 +36,14 @@ pub fn all(deep: bool) -> Vec<Config> {
         ),
         named(
             "first-contact",
-            "from the first contact: answers are lost, the node loses the API",
+            "from the first contact: the node loses the API",
             Config { from_scratch: true, ..subject.clone() },
             Budget { begin: 1, cut: 1, ..none },
         ),
         named(
             "first-claim",
-            "from the first contact: answers are lost, the node loses the API",
-            wide(Config { from_scratch: true, ..subject.clone() }),
+            "from the first contact: answers come late, the node loses the API; 14 ticks",
+            Config { from_scratch: true, horizon: 14, ..subject.clone() },
             Budget { begin: 1, late: 1, cut: 1, ..none },
         ),
         named(
@@ -159,6 +159,12 @@ pub fn all(deep: bool) -> Vec<Config> {
             "evidence",
             "the machine is switched off and on; somebody reads that it was off, and tells it late",
             subject.clone(),
+            Budget { begin: 1, boots: 2, evidence: 1, ..none },
+        ),
+        named(
+            "evidence-wide",
+            "as evidence; another boot is fenced in its turn",
+            wide(subject.clone()),
             Budget { begin: 2, boots: 2, evidence: 1, let_go: 1, ..none },
         ),
         named(

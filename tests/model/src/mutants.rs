@@ -208,7 +208,7 @@ pub const ALL: &[Row] = &[
         Mutant::EvidenceOfAnotherBoot,
         "P4-P6",
         "evidence-of-another-boot",
-        "evidence",
+        "evidence-wide",
         "evidence from outside is for one boot and newer than the marks",
     ),
     row(

@@ -104,6 +104,10 @@ impl Env {
         };
         for index in 0..agents {
             self.start_agent(&mut world, index);
+            if index != 0 {
+                // The jurors are old, also where they belong to whole agents.
+                world.node(index).juror = Some(Juror::new(Mono(0), config.juror_timing()));
+            }
         }
         let calm = std::mem::take(&mut world.budget);
         if config.from_scratch {
