@@ -152,13 +152,13 @@ pub fn all(deep: bool) -> Vec<Config> {
         named(
             "calm-fleet",
             "nothing fails but the API as a whole; the jurors are whole agents too",
-            Config { calm: true, fleet: true, ..BASE },
+            wide(Config { calm: true, fleet: true, ..BASE }),
             Budget { api: 2, ..none },
         ),
         named(
             "evidence",
             "the machine is switched off and on; somebody reads that it was off, and tells it late",
-            subject.clone(),
+            wide(subject.clone()),
             Budget { begin: 1, boots: 2, evidence: 1, ..none },
         ),
         named(

@@ -102,6 +102,8 @@ impl Env {
                 self.prover(&mut world, controller, prover::Event::IntentWritten(outcome));
             }
         }
+        // What is under way arrives before anybody lets go: a write that lands later is nobody's any more.
+        self.settle(&mut world);
         if remediations == Remediations::Withdrawn {
             for index in 0..world.controllers.len() {
                 self.let_go(&mut world, index);
