@@ -1,19 +1,41 @@
 //! Runs the checker and reports.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use stateright::{Checker, Model, Property};
 
-use crate::config::{self, Config};
+use crate::action::Action;
+use crate::config::Config;
+use crate::configs;
 use crate::env::Env;
-use crate::mutants::Row;
-use crate::step::Action;
+use crate::mutants::{Mutant, Row};
 use crate::world::World;
 
 /// The one property: everything that must never happen is recorded in the state when it happens.
 const SAFE: &str = "no false proof, no workload twice, no boot beyond its bound, no reboot without cause";
+
+const LIVE_NOT: &str = "it does not converge after healing";
+
+/// Configurations from whose every state it is followed what happens when the faults end.
+const CONVERGES: &[&str] = &[
+    "cut",
+    "zone-cut",
+    "majority-cut",
+    "later-boot",
+    "split-jury",
+    "lengthen",
+    "skew",
+    "agent-restart",
+    "min-peers",
+    "disk",
+    "identity",
+];
+
+/// From every state: when the faults end.
+const LIVE: &str = "after healing everything converges, with the remediations withdrawn and with them going on";
 
 impl Model for Env {
     type State = World;
@@ -32,7 +54,15 @@ impl Model for Env {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::always(SAFE, |_, world: &World| world.foul.is_none())]
+        let safe = Property::always(SAFE, |_: &Self, world: &World| world.foul.is_none());
+        let live = Property::always(LIVE, |env: &Self, world: &World| world.foul.is_some() || env.heal(world).is_ok());
+        match self.mutant {
+            None if CONVERGES.contains(&self.config.name) => vec![safe, live],
+            None => vec![safe],
+            Some(Mutant::IntentStays) => vec![live],
+            // A mutant of a safety rule does not need the other.
+            Some(_) => vec![safe],
+        }
     }
 }
 
@@ -55,10 +85,11 @@ impl Report {
     pub fn config(&mut self, config: Config) {
         let (name, about) = (config.name, config.about);
         let begun = Instant::now();
-        let env = Env { config, mutant: None };
+        let env = Env::new(config, None);
+        let memo = Arc::clone(&env.memo);
         let checker = env.checker().threads(self.threads).timeout(self.limit).spawn_bfs().join();
         let took = begun.elapsed();
-        let counterexample = checker.discovery(SAFE);
+        let counterexample = checker.discovery(SAFE).or_else(|| checker.discovery(LIVE));
         let complete = took < self.limit;
         let (states, steps) = (checker.unique_state_count(), checker.state_count());
         let verdict = match (&counterexample, complete) {
@@ -67,35 +98,43 @@ impl Report {
             (None, false) => "NOT COMPLETE",
         };
         self.row(&format!(
-            "{name:18} {states:>9} states {steps:>9} steps depth {:>3} {:>6.1}s  {verdict}",
+            "{name:18} {states:>9} states {steps:>9} steps depth {:>3} healing {:>8} {:>6.1}s  {verdict}",
             checker.max_depth(),
+            memo.len(),
             took.as_secs_f64()
         ));
         if let Some(path) = counterexample {
-            self.trace(&path.into_vec());
+            let path = path.into_vec();
+            self.trace(&path);
+            if let Some((state, _)) = path.last() {
+                let why = self.healing(name, state);
+                self.row(&why);
+            }
         }
         if verdict != "holds, complete" {
             self.bad.push(format!("configuration {name}: {verdict}"));
         }
         self.rows.push(json!({
             "configuration": name, "about": about, "states": states, "steps": steps, "depth": checker.max_depth(),
-            "seconds": took.as_secs_f64(), "verdict": verdict,
+            "healing": memo.len(), "seconds": took.as_secs_f64(), "verdict": verdict,
         }));
     }
 
     /// A removed rule: there has to be a counterexample.
     pub fn mutant(&mut self, row: &Row, trace: bool) {
         let begun = Instant::now();
-        let Some(config) = config::named(row.config) else {
+        let Some(config) = configs::named(row.config) else {
             self.bad.push(format!("mutant {}: no configuration {}", row.name, row.config));
             return;
         };
-        let env = Env { config, mutant: Some(row.mutant) };
+        let env = Env::new(config, Some(row.mutant));
         let checker = env.checker().threads(self.threads).timeout(self.limit).spawn_bfs().join();
         let took = begun.elapsed().as_secs_f64();
-        let found = checker.discovery(SAFE).map(stateright::Path::into_vec);
+        let property = if row.mutant == Mutant::IntentStays { LIVE } else { SAFE };
+        let found = checker.discovery(property).map(stateright::Path::into_vec);
         let length = found.as_ref().map(|path| path.len() - 1);
-        let what = found.as_ref().and_then(|path| path.last()).and_then(|(state, _)| state.foul.as_ref());
+        let last = found.as_ref().and_then(|path| path.last());
+        let what = last.map(|(state, _)| state.foul.as_ref().map_or_else(|| LIVE_NOT.to_owned(), ToString::to_string));
         let verdict = match (&length, &what) {
             (Some(length), Some(what)) => format!("caught in {length} steps: {what}"),
             _ => "NOT CAUGHT".to_owned(),
@@ -113,14 +152,14 @@ impl Report {
         }
         self.rows.push(json!({
             "mutant": row.name, "line": row.line, "removes": row.removes, "configuration": row.config, "states": states,
-            "seconds": took, "steps": length, "foul": what.map(ToString::to_string),
+            "seconds": took, "steps": length, "foul": what,
         }));
     }
 
     /// Everything at once, at random: cannot be complete.
     pub fn walk(&mut self, steps: u64, seed: u64) {
         let begun = Instant::now();
-        let env = Env { config: config::everything(), mutant: None };
+        let env = Env::new(configs::everything(), None);
         let mut random = seed;
         let (mut done, mut runs) = (0, 0_u64);
         let mut foul = None;
@@ -172,6 +211,12 @@ impl Report {
         self.rows.push(json!({"walk": steps, "runs": runs, "seed": seed, "seconds": begun.elapsed().as_secs_f64(), "verdict": verdict}));
     }
 
+    /// Why a state does not converge, in words.
+    fn healing(&self, name: &str, state: &World) -> String {
+        let why = configs::named(name).map(|config| Env::new(config, None).heal(state));
+        why.and_then(Result::err).map_or_else(String::new, |why| format!("    after healing: {why}"))
+    }
+
     fn row(&self, line: &str) {
         if !self.json {
             println!("{line}");
@@ -191,9 +236,9 @@ impl Report {
 
     /// What no model can express.
     pub fn elsewhere(&mut self) {
-        for (line, test) in crate::mutants::ELSEWHERE {
-            self.row(&format!("line {line}: not in the model, but {test}"));
-            self.rows.push(json!({"line": line, "test": test}));
+        for (line, file, test) in crate::mutants::ELSEWHERE {
+            self.row(&format!("line {line}: not in the model, but in {file}: {test}"));
+            self.rows.push(json!({"line": line, "file": file, "test": test}));
         }
     }
 

@@ -10,6 +10,7 @@ use palisade_core::time::{Mono, millis};
 
 use crate::canon::Canon;
 use crate::config::Config;
+use crate::heal::Memo;
 use crate::mutants::Mutant;
 use crate::world::{Api, Foul, LeaseObject, Message, Node, Service, World};
 
@@ -18,6 +19,14 @@ use crate::world::{Api, Foul, LeaseObject, Message, Node, Service, World};
 pub struct Env {
     pub config: Config,
     pub mutant: Option<Mutant>,
+    /// What is known about healing.
+    pub memo: Arc<Memo>,
+}
+
+impl Env {
+    pub fn new(config: Config, mutant: Option<Mutant>) -> Self {
+        Self { config, mutant, memo: Arc::default() }
+    }
 }
 
 /// The boot id of the n-th boot of a node.
@@ -202,6 +211,7 @@ impl World {
         node.process = None;
         node.disk = None;
         node.paused = false;
+        node.listed = None;
         if index == 0 {
             for pod in 0..self.api.pods.len() {
                 if self.api.pods[pod].running.is_some() {

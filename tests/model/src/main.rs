@@ -1,14 +1,20 @@
 //! The fencing protocol, model-checked: the real state machines of `palisade_core::fencing` in a modelled environment.
 #![allow(missing_docs, clippy::print_stdout)]
 
+mod action;
+mod budget;
 mod canon;
 mod check;
 mod config;
+mod configs;
 mod control;
 mod env;
 mod heal;
 mod mutants;
 mod node;
+mod passing;
+mod release;
+mod sight;
 mod start;
 mod step;
 mod trace;
@@ -18,6 +24,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+
+/// Steps of the random walk of `--all`.
+const WALK: u64 = 100_000;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask model", about = "Check the fencing protocol exhaustively", max_term_width = 120)]
@@ -70,11 +79,12 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     } else {
-        for config in config::all(options.deep).into_iter().filter(|config| wanted(config.name)) {
+        for config in configs::all(options.deep).into_iter().filter(|config| wanted(config.name)) {
             report.config(config);
         }
-        if options.walk > 0 {
-            report.walk(options.walk, options.seed);
+        let walk = if options.all && options.walk == 0 { WALK } else { options.walk };
+        if walk > 0 {
+            report.walk(walk, options.seed);
         }
         if options.all {
             for row in mutants::ALL {

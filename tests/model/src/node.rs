@@ -47,6 +47,9 @@ impl Env {
             if self.is(Mutant::ForgetSentJuries) {
                 file.sent.clear();
             }
+            if self.is(Mutant::ForgetFence) {
+                file.fenced = None;
+            }
         }
         let agent = Agent::start(now, me, settings, true, file);
         node.processes += 1;
@@ -124,6 +127,11 @@ impl Env {
             }
             // The worst case: the node always feels well.
             Effect::Diagnose { request, .. } => queue.push_back(Event::Diagnosed { request, result: Ok(()) }),
+            Effect::AskPeers { request, peers, .. } if self.is(Mutant::SilenceIsNoApi) => {
+                for peer in peers {
+                    queue.push_back(Event::PeerAnswer { request, node: peer.node, answer: PeerAnswer::NoApi });
+                }
+            }
             Effect::OpenWatchdog => {
                 let node = world.node(index);
                 node.device = Some(Device { fed: Mono(now) });
@@ -170,6 +178,10 @@ impl Env {
         }
         let fed = process.open && !process.stopped && process.permit.is_some();
         process.stopped = true;
+        if process.permit.is_some_and(|until| now < until.0) {
+            // Not because its time is over, so a mutant that prolongs it obeys too.
+            process.beyond = None;
+        }
         if fed && let Some(device) = &mut node.device {
             // The feeder may just have looked.
             device.fed = Mono(now + millis(SCHEDULING_MARGIN) - 1);
@@ -286,9 +298,27 @@ impl Env {
     }
 
     /// An answer reaches the process that asked, if it still runs.
-    pub fn answer(&self, world: &mut World, node: usize, process: u8, event: Event) {
+    pub fn answer(&self, world: &mut World, node: usize, process: u8, event: Event, sent: Mono) {
         let current = &world.nodes[node];
         if current.processes == process && current.process.is_some() {
+            let event = match event {
+                Event::PeerAnswer { request, answer: PeerAnswer::NoApi, .. } if self.is(Mutant::OneJurorIsEnough) => {
+                    for other in 1..world.nodes.len() {
+                        let event = Event::PeerAnswer { request, node: name(other), answer: PeerAnswer::NoApi };
+                        self.agent(world, node, event);
+                    }
+                    return;
+                }
+                other => other,
+            };
+            if self.is(Mutant::LateByOlderTime)
+                && let Event::WriteAnswer { result: WriteResult::Stored(lease), .. } = &event
+                && let (Some(record), Some(process)) = (&lease.view.record, &mut world.node(node).process)
+                && !process.stopped
+            {
+                // The older request's own T counts from when it was sent.
+                process.beyond = process.beyond.max(Some(sent + record.terms.time_to_live()));
+            }
             let stored = matches!(event, Event::WriteAnswer { result: WriteResult::Stored(_), .. });
             self.agent(world, node, event);
             if stored && self.is(Mutant::ShrinkLate) {

@@ -6,8 +6,9 @@ use palisade_core::fencing::juror::Juror;
 use palisade_core::fencing::sightings::Sightings;
 use palisade_core::time::Mono;
 
+use crate::action::Action;
 use crate::env::Env;
-use crate::step::Action;
+use crate::mutants::Mutant;
 use crate::world::{Api, Controller, Message, Node, NodeObject, Pod, Service, Version, World};
 
 /// Real time at which every exploration starts: the jurors are old by then.
@@ -18,7 +19,8 @@ impl Env {
     pub fn new_juror(&self, world: &mut World, index: usize) {
         let now = self.mono(index, world.now);
         let timing = self.config.juror_timing();
-        world.node(index).juror = Some(Juror::new(now, timing));
+        let started = if self.is(Mutant::YoungJurorAnswers) { Mono(0) } else { now };
+        world.node(index).juror = Some(Juror::new(started, timing));
     }
 
     /// History: the node lost the API, asked a peer, and found the API again before its question arrived.
@@ -65,6 +67,7 @@ impl Env {
             kubelet_at: Mono(0),
             renewed_at: Mono(0),
             slow: if index == 0 { config.slow } else { 0 },
+            listed: None,
         };
         let pod = |first_class| Pod { first_class, marked: false, running: Some(1), version: 1, gone: false };
         let controller = Controller {
@@ -75,6 +78,7 @@ impl Env {
             cut: false,
             asking: 0,
             release: None,
+            reading: None,
             kept: Vec::new(),
         };
         let agents = if config.fleet { config.jurors + 1 } else { 1 };
@@ -100,6 +104,10 @@ impl Env {
         };
         for index in 0..agents {
             self.start_agent(&mut world, index);
+            if index != 0 {
+                // The jurors are old, also where they belong to whole agents.
+                world.node(index).juror = Some(Juror::new(Mono(0), config.juror_timing()));
+            }
         }
         let calm = std::mem::take(&mut world.budget);
         if config.from_scratch {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::step::Action;
+use crate::action::Action;
 use crate::world::{Foul, Service, World};
 
 impl fmt::Display for Foul {
@@ -25,6 +25,9 @@ impl fmt::Display for Action {
         let verb = |on: bool, yes: &'static str, no: &'static str| if on { yes } else { no };
         match self {
             Self::Tick => f.write_str("> time passes"),
+            Self::Brink => f.write_str("> time passes until just before the watchdog fires"),
+            Self::Look(index, kind) => write!(f, "> for controller {index} somebody finds {kind}"),
+            Self::Tell(index) => write!(f, "> controller {index} hears of it"),
             Self::Deliver => f.write_str("> the next message arrives"),
             Self::Hold => f.write_str("> the next message is held back"),
             Self::Late => f.write_str("> the next message arrives, its answer is held back"),

@@ -12,8 +12,8 @@ use palisade_core::fencing::sightings::Sightings;
 use palisade_core::time::Mono;
 use std::time::Duration;
 
+use crate::budget::Budget;
 use crate::canon::Canon;
-use crate::config::Budget;
 
 /// The state of everything. Parts are shared between states and copied when they change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,6 +188,8 @@ pub struct Node {
     pub renewed_at: Mono,
     /// Its clock runs slow by 1 part in so many; 0: right.
     pub slow: u64,
+    /// Pods that the kubelet of this boot listed before it published itself, by bit; only a mutant does that.
+    pub listed: Option<u8>,
 }
 
 /// The watchdog device: armed, fed last at.
@@ -219,6 +221,8 @@ pub struct Controller {
     /// Promise requests under way.
     pub asking: u8,
     pub release: Option<Release>,
+    /// Evidence from outside that it has not heard of yet: kind, boot and when it was read.
+    pub reading: Option<(ProofKind, BootId, Mono)>,
     /// Answers of jurors kept back by a mutant.
     pub kept: Vec<(String, JurorAnswer, Mono)>,
 }
