@@ -1,4 +1,4 @@
-//! Remediation by fence agents, jobs and BareMetalHosts, end to end on the sandbox: scripted agents, a device that is a
+//! Remediation by fence agents, jobs and `BareMetalHosts`, end to end on the sandbox: scripted agents, a device that is a
 //! file, and every step of it in a log.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests outside test functions")]

@@ -1,5 +1,5 @@
-//! Real fence agents of ClusterLabs against a real simulator of IPMI management controllers (OpenIPMI's `ipmi_sim`) and
-//! a real Redfish emulator (OpenStack's sushy-tools), on loopback. `cargo xtask power` installs them and runs this.
+//! Real fence agents of `ClusterLabs` against a real simulator of IPMI management controllers (`OpenIPMI`'s `ipmi_sim`) and
+//! a real Redfish emulator (`OpenStack`'s sushy-tools), on loopback. `cargo xtask power` installs them and runs this.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests outside test functions")]
 

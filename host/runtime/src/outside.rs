@@ -266,13 +266,12 @@ pub struct JobsView {
 impl JobsView {
     /// The job of this name.
     pub fn named(&self, name: &str) -> Answered<&JobView> {
-        match self.listed.get(name) {
-            Some(answer) => answer.as_ref().map_err(Clone::clone),
-            None => {
-                let known: Vec<&str> = self.listed.keys().map(String::as_str).take(8).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                Err(RefusalReason::NotFound(format!("no job {name:?} is on the administrator's list ({known})")))
-            }
+        if let Some(answer) = self.listed.get(name) {
+            answer.as_ref().map_err(Clone::clone)
+        } else {
+            let known: Vec<&str> = self.listed.keys().map(String::as_str).take(8).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Err(RefusalReason::NotFound(format!("no job {name:?} is on the administrator's list ({known})")))
         }
     }
 }

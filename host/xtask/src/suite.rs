@@ -11,8 +11,8 @@ use anyhow::Context;
 use crate::demo::Parts;
 use crate::workspace::{Workspace, cargo};
 use crate::{
-    bench, build, check, conformance, controlplane, crds, etcd, guests, images, install, kit, languages, manifests,
-    model, netns, power, registry, shell, simulate, tools, vm,
+    bench, build, check, conformance, controlplane, crds, etcd, guests, install, kit, languages, manifests, model,
+    netns, power, registry, shell, simulate, tools, vm,
 };
 
 type Work = fn(&Workspace) -> anyhow::Result<()>;
@@ -49,7 +49,6 @@ const TRACKS: &[Track] = &[
             ("vm", vm::step),
             ("bench", bench::assertions),
             ("install", |workspace| install::run(workspace, &[])),
-            ("images", images::check),
         ],
     },
     // These compute: they take what the others leave.

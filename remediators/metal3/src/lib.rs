@@ -1,4 +1,4 @@
-//! A machine of Metal3: its BareMetalHost is held off, its workloads are released once the host shows that it is off, and
+//! A machine of Metal3: its `BareMetalHost` is held off, its workloads are released once the host shows that it is off, and
 //! it is let go again.
 
 use palisade_remediator::cycle::Cycle;

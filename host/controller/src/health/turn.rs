@@ -67,18 +67,14 @@ pub async fn take(client: &Client, namespace: &str, node: &NodeView, policy: &st
     let seconds = TURN.as_secs();
     let spec =
         json!({ "holderIdentity": holder, "leaseDurationSeconds": seconds, "acquireTime": now, "renewTime": now });
-    let written = match known {
-        Some(known) => {
-            let metadata =
-                json!({ "resourceVersion": known.resource_version(), "annotations": { PATH: null, UID: null } });
-            let body = json!({ "metadata": metadata, "spec": spec });
-            leases.patch(NAME, &PatchParams::default(), &Patch::Merge(body)).await.map(drop)
-        }
-        None => {
-            let object = json!({ "metadata": { "name": NAME }, "spec": spec });
-            let object: Lease = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
-            leases.create(&PostParams::default(), &object).await.map(drop)
-        }
+    let written = if let Some(known) = known {
+        let metadata = json!({ "resourceVersion": known.resource_version(), "annotations": { PATH: null, UID: null } });
+        let body = json!({ "metadata": metadata, "spec": spec });
+        leases.patch(NAME, &PatchParams::default(), &Patch::Merge(body)).await.map(drop)
+    } else {
+        let object = json!({ "metadata": { "name": NAME }, "spec": spec });
+        let object: Lease = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+        leases.create(&PostParams::default(), &object).await.map(drop)
     };
     match written {
         Ok(()) => Ok(Turn::Ours),

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{NodeSelectorTerm, PodSpec, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
 
-/// Label of the CronJobs that are on the list; value `true`.
+/// Label of the `CronJobs` that are on the list; value `true`.
 pub const LISTED: &str = "palisade.dev/remediation-job";
 /// Annotation: what the success of the job proves. The only value is [`POWERED_OFF`].
 pub const EVIDENCE: &str = "palisade.dev/evidence";

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::fence::read::limited;
 use crate::remediation::outside::{About, Jobs, Sighting};
 
-/// Suspended CronJobs of the controller's namespace.
+/// Suspended `CronJobs` of the controller's namespace.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CronJobs;
 

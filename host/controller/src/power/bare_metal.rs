@@ -1,4 +1,4 @@
-//! A machine behind a BareMetalHost. Its operator switches it: an annotation of our own holds it off, and taking that
+//! A machine behind a `BareMetalHost`. Its operator switches it: an annotation of our own holds it off, and taking that
 //! annotation away lets it be switched on again.
 //!
 //! What is decided is pure; requests are in [`hosts`](super::hosts).

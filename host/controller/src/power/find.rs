@@ -21,7 +21,7 @@ pub const AGENT_KIND: &str = "FenceAgentsRemediation";
 const HOST: &str = "metal3.io/BareMetalHost";
 /// Group of the objects between a Cluster API machine and its host.
 const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io";
-/// Time limit of a switch of a host, in seconds: default and least, as in Metal3Remediation.
+/// Time limit of a switch of a host, in seconds: default and least, as in `Metal3Remediation`.
 const TIMEOUT: (i64, i64) = (600, 100);
 
 /// The device of a remediation.
@@ -85,14 +85,13 @@ async fn infrastructure(client: &Client, machine: DynamicObject) -> Result<(Dyna
         Fault::Missing(format!("Metal3Machine {namespace}/{name} cannot be read: {error}"))
     };
     // Older references name the version, newer ones only the group.
-    let version = match part("apiVersion").split_once('/') {
-        Some((INFRASTRUCTURE, version)) => version.to_owned(),
-        _ => {
-            let served = machines::served(client, INFRASTRUCTURE).await.map_err(|error| unread(&error))?;
-            served.and_then(|served| Some(served.split_once('/')?.1.to_owned())).ok_or_else(|| {
-                Fault::Invalid(format!("the API server does not serve {INFRASTRUCTURE}, which {named} refers to"))
-            })?
-        }
+    let version = if let Some((INFRASTRUCTURE, version)) = part("apiVersion").split_once('/') {
+        version.to_owned()
+    } else {
+        let served = machines::served(client, INFRASTRUCTURE).await.map_err(|error| unread(&error))?;
+        served.and_then(|served| Some(served.split_once('/')?.1.to_owned())).ok_or_else(|| {
+            Fault::Invalid(format!("the API server does not serve {INFRASTRUCTURE}, which {named} refers to"))
+        })?
     };
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(INFRASTRUCTURE, &version, &kind));
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);

@@ -1,4 +1,4 @@
-//! Requests about BareMetalHosts.
+//! Requests about `BareMetalHosts`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a fence agent says about itself: its parameters and their spellings, as every ClusterLabs agent prints them for
+//! What a fence agent says about itself: its parameters and their spellings, as every `ClusterLabs` agent prints them for
 //! the action `metadata`.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Power devices: fence agents and BareMetalHosts. Off is a reading, never an exit code.
+//! Power devices: fence agents and `BareMetalHosts`. Off is a reading, never an exit code.
 
 pub mod agent;
 pub mod bare_metal;

@@ -26,7 +26,7 @@ const READING: Duration = Duration::from_secs(20);
 /// A reading that is younger is good enough for a proof that is not yet made.
 const FRESH: Duration = Duration::from_secs(3);
 
-/// Fence agents and BareMetalHosts.
+/// Fence agents and `BareMetalHosts`.
 pub struct Devices {
     agents: Arc<Agents>,
     /// By UID of the remediation.

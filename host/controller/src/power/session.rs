@@ -26,7 +26,7 @@ const KEPT: Duration = Duration::from_secs(30);
 pub enum Device {
     /// Behind a fence agent.
     Agent(Box<Machine>),
-    /// Behind a BareMetalHost.
+    /// Behind a `BareMetalHost`.
     Host(HostOf),
 }
 

@@ -14,10 +14,10 @@ use palisade_core::fencing::record::{FenceIntent, LeaseView};
 use serde_json::json;
 
 use super::kind::{Remediation, Status};
+use super::outside;
 use super::spent;
 use super::status::{self, Standing};
 use super::target::{self, Named};
-use super::{modules, outside};
 use crate::clock;
 use crate::context::{Context, Target, node_reference};
 use crate::error::{Error, within};

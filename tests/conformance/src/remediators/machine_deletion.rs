@@ -243,7 +243,7 @@ fn ends() -> Vec<Case> {
                 fleet.deletion(&machine).await?;
                 fleet.finish(&machine, &sick).await?;
                 let name = machine["metadata"]["name"].as_str().unwrap_or_default();
-                let (node, _) = (w.node(Fine).await?, ());
+                let (node, ()) = (w.node(Fine).await?, ());
                 let again = fleet.machine(name, Some(&node), json!({})).await?;
                 mdr.says("Succeeded", "True", "MachineDeleted").await?;
                 let now = w.get("Machine", &w.name, name).await?.unwrap_or_default();

@@ -334,17 +334,13 @@ async fn elsewhere(w: &Rc<World>) -> anyhow::Result<()> {
     other["metadata"]["namespace"] = json!(w.name);
     let begun = Instant::now();
     loop {
-        match w.plane.create(&other).await {
-            Err(error) => {
-                ensure!(format!("{error:#}").contains(NAMESPACE), "{error:#}");
-                break;
-            }
-            Ok(_) => {
-                w.delete(CONFIGS, &w.name, CONFIG).await?;
-                ensure!(begun.elapsed() < SOON, "another namespace is accepted");
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
+        if let Err(error) = w.plane.create(&other).await {
+            ensure!(format!("{error:#}").contains(NAMESPACE), "{error:#}");
+            break;
         }
+        w.delete(CONFIGS, &w.name, CONFIG).await?;
+        ensure!(begun.elapsed() < SOON, "another namespace is accepted");
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
     w.plane.create(&config(json!({}))).await.context("the right namespace").map(drop)
 }

@@ -49,7 +49,7 @@ fn read(messages: &str) -> anyhow::Result<Vec<u8>> {
             let files = message["filenames"].as_array()?;
             files.iter().filter_map(Value::as_str).find(|file| file.ends_with(".wasm")).map(str::to_owned)
         })
-        .last()
+        .next_back()
         .context("cargo made no component; is src/lib.rs there?")?;
     std::fs::read(&path).with_context(|| path.clone())
 }

@@ -98,15 +98,12 @@ impl Known {
         let nodes = self.nodes.get_or_insert_default();
         let before = nodes.get(name).map(|sight| sight.view.clone());
         let after = view.map(|view| NodeView { recovered: recovered(before.as_ref(), &view, now), ..view });
-        match &after {
-            Some(view) => {
-                nodes.insert(name.to_owned(), Sight { version, view: view.clone() });
-            }
-            None => {
-                nodes.remove(name);
-                if let Some(gone) = &mut self.gone {
-                    gone.insert(name.to_owned(), version);
-                }
+        if let Some(view) = &after {
+            nodes.insert(name.to_owned(), Sight { version, view: view.clone() });
+        } else {
+            nodes.remove(name);
+            if let Some(gone) = &mut self.gone {
+                gone.insert(name.to_owned(), version);
             }
         }
         match self.ahead.remove(name) {
