@@ -183,22 +183,22 @@ fn laid_over<T: Serialize + for<'a> Deserialize<'a>>(base: &T, patch: &Value) ->
 }
 
 /// A field that does not exist is a typing error, not a test.
-fn merge(value: &mut Value, patch: &Value, path: &str) -> anyhow::Result<()> {
+fn merge(value: &mut Value, patch: &Value, at: &str) -> anyhow::Result<()> {
     match (value, patch) {
         (_, Value::Null) => {}
         (Value::Object(fields), Value::Object(changes)) => {
             // What a manifest or an administrator names freely.
-            let open = ["/parameters", "/labels"].iter().any(|end| path.ends_with(end));
+            let open = ["/parameters", "/labels"].iter().any(|end| at.ends_with(end));
             for (name, change) in changes {
-                let path = format!("{path}/{name}");
+                let at = format!("{at}/{name}");
                 match fields.get_mut(name) {
-                    Some(field) => merge(field, change, &path)?,
+                    Some(field) => merge(field, change, &at)?,
                     None if open => {
                         fields.insert(name.clone(), change.clone());
                     }
                     None => {
                         let known: Vec<&String> = fields.keys().collect();
-                        anyhow::bail!("{path}: there is no such field; there are {known:?}");
+                        anyhow::bail!("{at}: there is no such field; there are {known:?}");
                     }
                 }
             }

@@ -40,7 +40,7 @@ pub fn compile(project: &Project, output: Output) -> anyhow::Result<Vec<u8>> {
     ComponentEncoder::default()
         .validate(true)
         .module(&module)
-        .and_then(wit_component::ComponentEncoder::encode)
+        .and_then(ComponentEncoder::encode)
         .context("making a component of the module that clang made")
 }
 

@@ -1,5 +1,6 @@
 //! Rust: cargo and the linker that comes with it.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
@@ -47,7 +48,11 @@ fn read(messages: &str) -> anyhow::Result<Vec<u8>> {
         .filter(|message| message["reason"] == "compiler-artifact")
         .filter_map(|message| {
             let files = message["filenames"].as_array()?;
-            files.iter().filter_map(Value::as_str).find(|file| file.ends_with(".wasm")).map(str::to_owned)
+            files
+                .iter()
+                .filter_map(Value::as_str)
+                .find(|file| Path::new(file).extension().is_some_and(|end| end == "wasm"))
+                .map(str::to_owned)
         })
         .next_back()
         .context("cargo made no component; is src/lib.rs there?")?;
