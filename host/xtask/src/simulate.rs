@@ -39,7 +39,7 @@ pub struct Options {
 impl Options {
     /// What `cargo xtask test` does: the named runs, then as many seeds as fit.
     pub const SUITE: Self =
-        Self { seeds: None, seed: None, seconds: Some(100), workers: 2, broken: None, trace: false, json: false };
+        Self { seeds: None, seed: None, seconds: Some(150), workers: 2, broken: None, trace: false, json: false };
 }
 
 /// Without a number of seeds: all named runs, then seeds for a while.
@@ -47,7 +47,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
     guests::build(workspace)?;
     if options.seeds.is_none() && options.seed.is_none() {
         let mut named = shell::command(&workspace.root, &cargo(), &["test", "--workspace", "--test", "simulate"]);
-        named.args(["--", "--include-ignored", "--skip", "seeds", "--test-threads", &options.workers.to_string()]);
+        named.args(["--", "--include-ignored", "--skip", "seeds::", "--test-threads", &options.workers.to_string()]);
         if options.json {
             // Only the document goes to standard output.
             named.stdout(Stdio::null());
@@ -57,11 +57,11 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
     let seeds = options.seeds.unwrap_or(if options.seed.is_some() { 1 } else { u64::MAX });
     let file: PathBuf = workspace.target.join("simulation.json");
     let mut command = shell::command(&workspace.root, &cargo(), &["test", "--workspace", "--test", "simulate"]);
-    command.args(["--", "--ignored", "--exact", "seeds", "--nocapture"]);
+    command.args(["--", "--ignored", "--exact", "seeds::as_many_as_wanted", "--nocapture"]);
     let numbers = [
         ("SEEDS", Some(seeds)),
         ("FIRST", options.seed),
-        ("SECONDS", options.seconds.or((seeds == u64::MAX).then_some(100))),
+        ("SECONDS", options.seconds.or((seeds == u64::MAX).then_some(300))),
         ("WORKERS", Some(options.workers)),
         ("TRACE", Some(u64::from(options.trace))),
     ];

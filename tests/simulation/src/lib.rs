@@ -4,7 +4,7 @@
 //! - [`network`], [`way`], [`peers`]: who reaches whom; requests to the sandbox's API store; calls between agents.
 //! - [`machine`], [`boot`], [`agent`], [`kubelet`]: a node; its agent is the real one.
 //! - [`control_plane`]: what a control plane does around the API.
-//! - [`scenario`], [`play`]: what goes wrong, by seed. [`world`]: a run. [`oracle`], [`verdict`]: the judge. [`trace`]: the proof
+//! - [`scenario`], [`fault`], [`play`]: what goes wrong, by seed. [`world`]: a run. [`oracle`], [`verdict`]: the judge. [`report`]: the result. [`trace`]: the proof
 //!   that two runs were the same.
 //!
 //! A run needs a runtime with one thread and a paused clock, which only test builds of tokio have: whoever calls
@@ -14,12 +14,15 @@ pub mod agent;
 pub mod boot;
 pub mod chance;
 pub mod control_plane;
+pub mod fault;
 pub mod kubelet;
 pub mod machine;
 pub mod network;
 pub mod oracle;
 pub mod peers;
 mod play;
+mod random;
+pub mod report;
 pub mod scenario;
 pub mod seam;
 pub mod trace;
@@ -36,9 +39,11 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+pub use fault::{Fault, Planned};
+pub use report::Report;
 pub use scenario::Scenario;
 pub use trace::Keep;
-pub use world::{Breakage, Report, Shared};
+pub use world::{Breakage, Shared};
 
 /// Runs a scenario on a thread of its own: hash maps get their keys per thread.
 ///
@@ -71,24 +76,9 @@ pub fn simulate(
         Ok(Err(panic)) => {
             let said = panic.downcast_ref::<String>().cloned();
             let said = said.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            broken(seed, format!("the run panicked: {}", said.unwrap_or_default()))
+            Report::broken(seed, format!("the run panicked: {}", said.unwrap_or_default()))
         }
-        Err(error) => broken(seed, format!("no thread: {error}")),
-    }
-}
-
-fn broken(seed: u64, foul: String) -> Report {
-    Report {
-        seed,
-        hash: String::new(),
-        events: 0,
-        virtual_seconds: 0.0,
-        fouls: vec![foul],
-        boots_ended: 0,
-        proofs: 0,
-        waits: Vec::new(),
-        bounds: Vec::new(),
-        lines: Vec::new(),
+        Err(error) => Report::broken(seed, format!("no thread: {error}")),
     }
 }
 

@@ -12,6 +12,7 @@ struct State {
     users: BTreeMap<String, BTreeMap<String, Arc<Boot>>>,
     fouls: Vec<String>,
     boots_ended: Vec<(String, String, String)>,
+    released: usize,
 }
 
 /// Sees every start and end; clones share it.
@@ -65,6 +66,16 @@ impl Oracle {
         for users in self.state().users.values_mut() {
             users.remove(uid);
         }
+    }
+
+    /// A controller took something away by force.
+    pub fn release(&self) {
+        self.state().released += 1;
+    }
+
+    /// How often that happened.
+    pub fn released(&self) -> usize {
+        self.state().released
     }
 
     /// A boot ended.

@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::sleep;
 
+use crate::control_plane::{path_of, text};
+use crate::fault::{Fault, Planned};
 use crate::network::{Actor, Cut, Host, Weather};
-use crate::scenario::{Fault, Planned};
 use crate::world::World;
 
 impl World {
@@ -163,6 +164,7 @@ impl World {
                 network.mend_host(place);
             }
             Fault::Remediate(node) => self.remediate(node, length).await,
+            Fault::Rogue(node) => self.release_without_proof(node).await,
         }
     }
 
@@ -203,6 +205,15 @@ impl World {
     fn mend(&self, nodes: &[u16]) {
         for node in nodes {
             self.around.network.mend_host(Host::Node(*node));
+        }
+    }
+
+    /// With a controller's way to the API, so that the judge looks at it as at any controller.
+    async fn release_without_proof(self: Arc<Self>, node: u16) {
+        let client = crate::way::Raw(self.controllers_way(0).client());
+        let name = &self.machine(node).spec.name;
+        for pod in self.store.objects("", "pods").iter().filter(|pod| text(pod, "/spec/nodeName") == name) {
+            let _ = client.delete(&path_of(pod), text(pod, "/metadata/uid"), Some(0)).await;
         }
     }
 

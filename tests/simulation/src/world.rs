@@ -1,6 +1,6 @@
 //! A run: the cluster is built, becomes ready, is broken, is healed, and has to converge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::machine::{Machine, Surroundings};
 use crate::network::{Actor, Network};
 use crate::oracle::Oracle;
 use crate::peers::{Directory, SimulatedJurors};
+use crate::report::Report;
 use crate::scenario::Scenario;
 use crate::trace::{Keep, Trace};
 use crate::way::{Raw, Way};
@@ -50,33 +51,6 @@ pub struct Shared {
     pub crds: Arc<Vec<Value>>,
 }
 
-/// What a run came to.
-#[derive(Debug, Clone, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Report {
-    /// The seed.
-    pub seed: u64,
-    /// Hash over every request and happening.
-    pub hash: String,
-    /// How many they were.
-    pub events: u64,
-    /// Virtual seconds.
-    pub virtual_seconds: f64,
-    /// What must not be; empty is good.
-    pub fouls: Vec<String>,
-    /// Boots that ended.
-    pub boots_ended: usize,
-    /// Remediations that reached a proof.
-    pub proofs: usize,
-    /// Seconds from intent to proof by proof kind `LeaseExpired`.
-    pub waits: Vec<f64>,
-    /// `T`, `Wd` and margin of those proofs, as their certificates name them.
-    pub bounds: Vec<[String; 3]>,
-    /// The trace, as far as it was kept.
-    #[serde(skip)]
-    pub lines: Vec<String>,
-}
-
 /// The running cluster.
 pub struct World {
     pub(crate) scenario: Scenario,
@@ -85,7 +59,16 @@ pub struct World {
     pub(crate) store: ApiStore,
     pub(crate) machines: Vec<Machine>,
     controllers: Mutex<BTreeMap<u16, JoinHandle<()>>>,
-    certificates: Mutex<BTreeMap<String, Value>>,
+    pub(crate) seen: Mutex<Seen>,
+}
+
+/// What was read from the remediations before they went away.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// By UID of the remediation.
+    pub(crate) certificates: BTreeMap<String, Value>,
+    /// UIDs of intents.
+    pub(crate) contradicted: BTreeSet<String>,
 }
 
 /// How often it is looked whether everything is well.
@@ -94,11 +77,12 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Runs a scenario to its end.
 pub async fn run(scenario: Scenario, shared: Shared, breakage: Option<Breakage>, keep: Keep) -> Report {
     let trace = Trace::new(keep);
+    let seed = scenario.seed;
     let world = match World::build(scenario, shared, breakage, trace.clone()) {
         Ok(world) => Arc::new(world),
         Err(error) => {
             trace.say(&format!("FOUL the cluster cannot be built: {error:#}"));
-            return report(0, &trace, vec![format!("{error:#}")], &[], &BTreeMap::new());
+            return Report::broken(seed, format!("{error:#}"));
         }
     };
     world.start();
@@ -120,49 +104,9 @@ pub async fn run(scenario: Scenario, shared: Shared, breakage: Option<Breakage>,
         world.settles(life * 4 + Duration::from_mins(20), "after healing").await;
     }
     world.judge_reboots();
-    let certificates = world.certificates.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let report = report(
-        world.scenario.seed,
-        &trace,
-        world.around.oracle.fouls(),
-        &world.around.oracle.boots_ended(),
-        &certificates,
-    );
+    let report = world.report();
     world.stop();
     report
-}
-
-fn report(
-    seed: u64,
-    trace: &Trace,
-    fouls: Vec<String>,
-    ended: &[(String, String, String)],
-    certificates: &BTreeMap<String, Value>,
-) -> Report {
-    let (hash, events) = trace.hash();
-    let by_time: Vec<&Value> =
-        certificates.values().filter(|certificate| certificate["proof"] == "LeaseExpired").collect();
-    let bound = |certificate: &&Value| {
-        ["timeToLive", "watchdogTimeout", "margin"].map(|field| text(certificate, &format!("/{field}")).to_owned())
-    };
-    Report {
-        seed,
-        hash: format!("{hash:016x}"),
-        events,
-        virtual_seconds: trace.now().as_secs_f64(),
-        fouls,
-        boots_ended: ended.len(),
-        proofs: certificates.len(),
-        waits: by_time.iter().copied().filter_map(wait).collect(),
-        bounds: by_time.iter().map(bound).collect(),
-        lines: trace.lines(),
-    }
-}
-
-/// From intent to proof, in seconds.
-fn wait(certificate: &Value) -> Option<f64> {
-    let waited: palisade_api::GoDuration = certificate["waited"].as_str()?.parse().ok()?;
-    Some(waited.to_std().as_secs_f64())
 }
 
 impl World {
@@ -195,8 +139,8 @@ impl World {
             Surroundings { network, api: store.service(), directory: Directory::default(), oracle, trace, breakage };
         let machines =
             scenario.nodes.iter().map(|spec| Machine::new(spec.clone(), around.clone(), scenario.seed)).collect();
-        let (controllers, certificates) = (Mutex::default(), Mutex::default());
-        Ok(Self { scenario, shared, around, store, machines, controllers, certificates })
+        let (controllers, seen) = (Mutex::default(), Mutex::default());
+        Ok(Self { scenario, shared, around, store, machines, controllers, seen })
     }
 
     fn start(self: &Arc<Self>) {
@@ -221,10 +165,9 @@ impl World {
         tokio::spawn(plane.run());
     }
 
-    /// Starts a controller that does not run.
-    pub(crate) fn start_controller(self: &Arc<Self>, number: u16) {
-        let actor = Actor::Controller(number);
-        let Surroundings { network, api, trace, directory, breakage, .. } = self.around.clone();
+    /// A controller's way to the API, under the eyes of the judge.
+    pub(crate) fn controllers_way(self: &Arc<Self>, number: u16) -> Way {
+        let Surroundings { network, api, trace, .. } = self.around.clone();
         // The watcher must not keep the world alive.
         let world = Arc::downgrade(self);
         let watcher: crate::way::Watcher = Arc::new(move |actor, method, path| {
@@ -232,7 +175,14 @@ impl World {
                 world.judge_controller(actor, method, path);
             }
         });
-        let way = Way { actor, network: network.clone(), api, trace: trace.clone(), watcher: Some(watcher) };
+        Way { actor: Actor::Controller(number), network, api, trace, watcher: Some(watcher) }
+    }
+
+    /// Starts a controller that does not run.
+    pub(crate) fn start_controller(self: &Arc<Self>, number: u16) {
+        let actor = Actor::Controller(number);
+        let Surroundings { network, trace, directory, breakage, .. } = self.around.clone();
+        let way = self.controllers_way(number);
         let jurors = SimulatedJurors { from: actor, network, directory, trace: trace.clone(), breakage };
         let options = Options {
             remediators: self.shared.remediators.clone(),
@@ -307,10 +257,17 @@ impl World {
 
     fn collect_certificates(&self) {
         for remediation in self.remediations() {
+            let contradicted = remediation.pointer("/status/palisade/contradicted").and_then(Value::as_array);
+            for intent in contradicted.into_iter().flatten().filter_map(Value::as_str) {
+                let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                if seen.contradicted.insert(intent.to_owned()) {
+                    self.around.trace.say(&format!("CONTRADICTED {}", text(&remediation, "/metadata/name")));
+                }
+            }
             if let Some(certificate) = remediation.pointer("/status/palisade/certificate").filter(|c| c.is_object()) {
                 let uid = text(&remediation, "/metadata/uid").to_owned();
-                let mut certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
-                if certificates.insert(uid, certificate.clone()).is_none() {
+                let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                if seen.certificates.insert(uid, certificate.clone()).is_none() {
                     let word = |field: &str| certificate[field].as_str().unwrap_or("?").to_owned();
                     self.around.trace.say(&format!("PROOF {} {} {}", word("node"), word("proof"), word("bootId")));
                 }

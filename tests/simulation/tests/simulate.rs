@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests fail loudly
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use palisade_simulation::boot::Boot;
 use palisade_simulation::network::Cut;
-use palisade_simulation::scenario::{DEFAULT_TUNING, Fault, Planned};
-use palisade_simulation::{Breakage, Keep, Report, Scenario, Shared, shared, simulate};
+use palisade_simulation::oracle::Oracle;
+use palisade_simulation::scenario::DEFAULT_TUNING;
+use palisade_simulation::trace::Trace;
+use palisade_simulation::{Breakage, Fault, Keep, Planned, Report, Scenario, Shared, shared, simulate};
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
@@ -164,6 +165,38 @@ fn a_controller_that_needs_no_promises_is_seen() {
 }
 
 #[test]
+fn a_pod_that_is_taken_away_without_a_proof_is_seen() {
+    // Given a node that is isolated and goes on running for a while
+    // When somebody with a controller's rights takes its pods away by force before any proof
+    let mut scenario = impatient(vec![Fault::Isolate(vec![0], Cut::Silent), Fault::Rogue(0)]);
+    scenario.nodes.truncate(3);
+    scenario.faults[1].at += Duration::from_secs(1);
+    let report = run(scenario);
+    // Then the oracle reports the release itself, and the run ends with it.
+    let seen = report.fouls.iter().any(|foul| foul.contains("released a pod") && foul.contains(" lives"));
+    assert!(seen, "{:?}\n{}", report.fouls, report.lines.join("\n"));
+}
+
+#[test]
+fn a_workload_that_runs_twice_is_seen() {
+    // Given the same, where nobody looks at what controllers do
+    let trace = Trace::new(Keep::Happenings);
+    let oracle = Oracle::new(trace);
+    let boots = ["node-0", "node-1"].map(|node| Boot::new(node, format!("{node}-boot-1")));
+    // When a second container starts under the identity of one whose boot lives
+    let identity = ["volume ledger".to_owned()];
+    oracle.starts("pod-1", &identity, &boots[0]);
+    oracle.starts("pod-2", &identity, &boots[1]);
+    // Then that is a foul; and it is none once the first boot has ended.
+    assert_eq!(oracle.fouls().len(), 1, "{:?}", oracle.fouls());
+    assert!(oracle.fouls()[0].contains("runs twice"), "{:?}", oracle.fouls());
+    boots[1].end();
+    oracle.stops("pod-1");
+    oracle.starts("pod-3", &identity, &boots[0]);
+    assert_eq!(oracle.fouls().len(), 1, "{:?}", oracle.fouls());
+}
+
+#[test]
 #[ignore = "half a minute: cargo xtask simulate"]
 fn random_seeds_find_a_controller_that_does_not_wait() {
     let shared = parts();
@@ -191,76 +224,4 @@ fn a_seed_replays_exactly() {
     }
 }
 
-/// A number from the environment: how `cargo xtask simulate` passes its options on.
-fn option(name: &str, otherwise: u64) -> u64 {
-    std::env::var(format!("PALISADE_SIMULATE_{name}")).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-}
-
-fn breakage(name: &str) -> Breakage {
-    match name {
-        "controller-does-not-wait" => Breakage::ControllerDoesNotWait,
-        "promises-of-nobody" => Breakage::PromisesOfNobody,
-        "agent-ignores-its-end" => Breakage::AgentIgnoresItsEnd,
-        "agent-ignores-intents" => Breakage::AgentIgnoresIntents,
-        "no-api-for-everybody" => Breakage::NoApiForEverybody,
-        "host-file-forgotten" => Breakage::HostFileForgotten,
-        other => panic!("there is no breakage {other:?}"),
-    }
-}
-
-#[test]
-#[ignore = "as many seeds as wanted: cargo xtask simulate"]
-fn seeds() {
-    let (first, count) = (option("FIRST", 1), option("SEEDS", 20));
-    let (workers, seconds) = (option("WORKERS", 2), option("SECONDS", u64::MAX));
-    let broken = std::env::var("PALISADE_SIMULATE_BREAKAGE").ok().map(|name| breakage(&name));
-    let keep = if option("TRACE", 0) > 0 { Keep::Requests } else { Keep::Happenings };
-    let shared = parts();
-    let next = AtomicU64::new(first);
-    let reports: Mutex<Vec<Report>> = Mutex::default();
-    let began = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::SeqCst);
-                    if seed >= first.saturating_add(count) || began.elapsed().as_secs() >= seconds {
-                        return;
-                    }
-                    let report = simulate(Scenario::generate(seed), &shared, broken, keep, runtime);
-                    if !report.fouls.is_empty() {
-                        println!("seed {seed}: {}", report.fouls.join("; "));
-                    }
-                    reports.lock().unwrap().push(report);
-                }
-            });
-        }
-    });
-    let elapsed = began.elapsed().as_secs_f64();
-    let mut reports = reports.into_inner().unwrap();
-    reports.sort_by_key(|report| report.seed);
-    if count == 1 {
-        for line in &reports[0].lines {
-            println!("{line}");
-        }
-    }
-    let bad: Vec<u64> = reports.iter().filter(|report| !report.fouls.is_empty()).map(|report| report.seed).collect();
-    let total = |part: fn(&Report) -> f64| reports.iter().map(part).sum::<f64>();
-    println!(
-        "{} seeds in {elapsed:.1} s: {:.2} seeds/s, {:.1} virtual hours, {:.0} events, {:.0} boots ended, {:.0} proofs; {} bad: {bad:?}",
-        reports.len(),
-        reports.len() as f64 / elapsed,
-        total(|report| report.virtual_seconds) / 3600.0,
-        total(|report| report.events as f64),
-        total(|report| report.boots_ended as f64),
-        total(|report| report.proofs as f64),
-        bad.len(),
-    );
-    if let Some(file) = std::env::var_os("PALISADE_SIMULATE_JSON") {
-        let seconds_per = elapsed / reports.len().max(1) as f64;
-        let json =
-            serde_json::json!({ "seconds": elapsed, "seedsPerSecond": 1.0 / seconds_per, "bad": bad, "runs": reports });
-        std::fs::write(file, json.to_string()).unwrap();
-    }
-    assert!(broken.is_some() || bad.is_empty(), "{} seeds failed: {bad:?}", bad.len());
-}
+mod seeds;
