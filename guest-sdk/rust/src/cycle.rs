@@ -63,10 +63,10 @@ impl Cycle {
                 return Ok(Outcome::failed("cannot-start-invalid-parameters", refusal.why()));
             }
         };
-        self.off(&fence.stage, &status)
+        self.off(fence.stage, &status)
     }
 
-    fn off(self, stage: &Stage, status: &PowerStatus) -> Result<Outcome, Failure> {
+    fn off(self, stage: Stage, status: &PowerStatus) -> Result<Outcome, Failure> {
         let asked = status.action == Some(Action::Off);
         let failed = |reason: &'static str, step: &'static str| {
             self.tell(ConditionStatus::False, reason, &status.detail)?;
@@ -100,12 +100,12 @@ impl Cycle {
         }
         let status = match power::status() {
             Ok(status) => status,
-            Err(refusal) => return self.stays_off(refusal.why()),
+            Err(refusal) => return stays_off(refusal.why()),
         };
         match (status.action, status.progress) {
             // It was proven otherwise, and never switched off.
             (None, _) | (Some(Action::On), Progress::Done) => Ok(Outcome::succeeded("released")),
-            (Some(Action::On), Progress::Failed | Progress::TimedOut) => self.stays_off(&status.detail),
+            (Some(Action::On), Progress::Failed | Progress::TimedOut) => stays_off(&status.detail),
             _ => {
                 power::on("on")?;
                 Ok(Outcome::working("switching-on").within(LOOK))
@@ -113,18 +113,13 @@ impl Cycle {
         }
     }
 
-    /// The node was fenced and its workloads run elsewhere: that is a success, and somebody should know the rest.
-    fn stays_off(self, why: &str) -> Result<Outcome, Failure> {
-        report::event(
-            "stays-off",
-            true,
-            "PowerOnFailed",
-            &format!("the machine could not be switched on again: {why}"),
-        )?;
-        Ok(Outcome::succeeded("released"))
-    }
-
     fn tell(self, status: ConditionStatus, reason: &str, message: &str) -> Result<(), Refusal> {
         report::condition(self.condition, status, reason, message)
     }
+}
+
+/// The node was fenced and its workloads run elsewhere: that is a success, and somebody should know the rest.
+fn stays_off(why: &str) -> Result<Outcome, Failure> {
+    report::event("stays-off", true, "PowerOnFailed", &format!("the machine could not be switched on again: {why}"))?;
+    Ok(Outcome::succeeded("released"))
 }

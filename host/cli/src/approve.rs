@@ -63,7 +63,7 @@ fn run(arguments: &Arguments, question: Option<&str>, key: &str) -> anyhow::Resu
 
 async fn answer(arguments: &Arguments, question: Option<&str>, key: &str) -> anyhow::Result<()> {
     let client = client(arguments).await?;
-    let api = remediations(&client, arguments).await?;
+    let api = remediations(&client, arguments)?;
     let (kind, name) = split(&arguments.remediation)?;
     let object = api.get(name).await.with_context(|| format!("{kind} {}/{name}", arguments.namespace))?;
     let pending = pending(&object.data, question)?;
@@ -107,7 +107,7 @@ fn pending(data: &Value, question: Option<&str>) -> anyhow::Result<Pending> {
     }
 }
 
-async fn remediations(client: &Client, arguments: &Arguments) -> anyhow::Result<Api<DynamicObject>> {
+fn remediations(client: &Client, arguments: &Arguments) -> anyhow::Result<Api<DynamicObject>> {
     let (wanted, _) = split(&arguments.remediation)?;
     let wanted = wanted.to_lowercase();
     for definition in palisade_api::all_crds() {

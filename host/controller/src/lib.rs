@@ -272,7 +272,7 @@ async fn work(
         let context = context.clone();
         tasks.spawn(async move {
             let leadership = context.leadership.clone();
-            leadership.whenever_leading(|| crate::rollout::run(context.clone(), rollout.clone())).await;
+            leadership.whenever_leading(|| Box::pin(crate::rollout::run(context.clone(), rollout.clone()))).await;
         });
     }
     let annotator = context.clone();

@@ -71,7 +71,7 @@ fn ipmi(bmc: &Bmc) -> Machine {
 
 fn redfish(emulator: &Redfish) -> Machine {
     let port = emulator.port.to_string();
-    let system = emulator.system();
+    let system = Redfish::system();
     let mut machine = machine(
         "fence_redfish",
         &[("--ip", "127.0.0.1"), ("--ipport", &port), ("--ssl-insecure", ""), ("--systems-uri", &system)],
@@ -131,7 +131,7 @@ async fn ipmi_off_is_read_back_and_on_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs fence agents and simulators: cargo xtask power"]
 async fn redfish_off_is_read_back_and_on_again() {
-    let emulator = Redfish::start().await;
+    let emulator = Redfish::start();
     let (_store, client) = api(PASSWORD);
     let machine = redfish(&emulator);
     let agents = Agents::new(Catalogue::default());
@@ -149,7 +149,7 @@ async fn redfish_off_is_read_back_and_on_again() {
 #[ignore = "needs fence agents and simulators: cargo xtask power"]
 async fn a_wrong_password_and_a_dead_device_are_no_readings() {
     let bmc = Bmc::start();
-    let emulator = Redfish::start().await;
+    let emulator = Redfish::start();
     let agents = Agents::new(Catalogue::default());
     let (_store, client) = api("wrong-password");
     for machine in [ipmi(&bmc), redfish(&emulator)] {
@@ -190,7 +190,7 @@ async fn a_silent_device_ends_by_the_limit() {
 #[ignore = "needs fence agents and simulators: cargo xtask power"]
 async fn the_password_is_not_in_the_process_list() {
     let bmc = Bmc::start();
-    let emulator = Redfish::start().await;
+    let emulator = Redfish::start();
     let (_store, client) = api(PASSWORD);
     let over = Arc::new(AtomicBool::new(false));
     let looker = std::thread::spawn({

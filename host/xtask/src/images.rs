@@ -30,9 +30,9 @@ pub fn check(workspace: &Workspace) -> anyhow::Result<()> {
     let builder = Builder { workspace, storage };
     let mut built = Vec::new();
     for tag in ["one", "two"] {
-        let mut build = builder.command("deploy/container/build.sh");
-        build.arg(&context).args([REGISTRY, tag]).args(ARCHITECTURES);
-        let said = shell::output(&mut build)?;
+        let mut script = builder.command("deploy/container/build.sh");
+        script.arg(&context).args([REGISTRY, tag]).args(ARCHITECTURES);
+        let said = shell::output(&mut script)?;
         // Each build ends with the id of its image in a line of its own.
         let is_id = |line: &&str| line.len() == 64 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
         built.push(said.lines().filter(is_id).map(str::to_owned).collect::<Vec<_>>());

@@ -70,20 +70,21 @@ fn carry_out(workspace: &Workspace, folder: &Path, steps: &[Step]) -> anyhow::Re
     let mut here = folder.to_path_buf();
     for step in steps {
         match step {
-            Step::Command(line) => match line.strip_prefix("cd ") {
-                Some(name) => here = here.join(name.trim()),
-                None => {
-                    let mut command = Command::new("bash");
-                    command
-                        .args(["-euo", "pipefail", "-c", line])
-                        .env("PATH", format!("{}:{path}", programs.display()))
-                        .env("PALISADE_REMEDIATORS", workspace.guests())
-                        // A newcomer's project has its own target folder.
-                        .env("CARGO_TARGET_DIR", folder.join("target"))
-                        .current_dir(&here);
-                    shell::step(&format!("$ {line}"), &mut command)?;
+            Step::Command(line) => {
+                if let Some(name) = line.strip_prefix("cd ") {
+                    here = here.join(name.trim());
+                    continue;
                 }
-            },
+                let mut command = Command::new("bash");
+                command
+                    .args(["-euo", "pipefail", "-c", line])
+                    .env("PATH", format!("{}:{path}", programs.display()))
+                    .env("PALISADE_REMEDIATORS", workspace.guests())
+                    // A newcomer's project has its own target folder.
+                    .env("CARGO_TARGET_DIR", folder.join("target"))
+                    .current_dir(&here);
+                shell::step(&format!("$ {line}"), &mut command)?;
+            }
             Step::Edit { file, place, lines } => edit(&here.join(file), place, lines)?,
         }
     }

@@ -1,4 +1,4 @@
-//! Real fence agents against simulators of management controllers, installed from Debian and PyPI.
+//! Real fence agents against simulators of management controllers, installed from Debian and `PyPI`.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -234,8 +234,8 @@ impl Stand {
         let started = Instant::now();
         wait::until(PATIENCE, &format!("the remediation of {node} is {stage}"), async || {
             let all = api.list(&ListParams::default()).await?;
-            let progress = all.items.iter().filter_map(|one| one.status.as_ref()?.palisade.as_ref());
-            let Some(mine) = progress.filter(|one| one.node.as_deref() == Some(node)).next_back() else {
+            let mut progress = all.items.iter().filter_map(|one| one.status.as_ref()?.palisade.as_ref());
+            let Some(mine) = progress.rfind(|one| one.node.as_deref() == Some(node)) else {
                 return Ok(Err("there is none".to_owned()));
             };
             let reached = mine.timeline.iter().any(|entry| entry.stage == stage);

@@ -215,6 +215,7 @@ impl Env {
     }
 
     /// Whether the kubelet has a pod to start: by a list as it is now, or, in a mutant, by one from before.
+    #[allow(clippy::unused_self)] // called like its neighbours
     fn startable(&self, world: &World) -> bool {
         let stale = world.nodes[0].listed;
         let listed = |index: usize| stale.is_some_and(|listed| listed & (1 << index) != 0);

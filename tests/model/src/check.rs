@@ -58,10 +58,9 @@ impl Model for Env {
         let live = Property::always(LIVE, |env: &Self, world: &World| world.foul.is_some() || env.heal(world).is_ok());
         match self.mutant {
             None if CONVERGES.contains(&self.config.name) => vec![safe, live],
-            None => vec![safe],
             Some(Mutant::IntentStays) => vec![live],
             // A mutant of a safety rule does not need the other.
-            Some(_) => vec![safe],
+            None | Some(_) => vec![safe],
         }
     }
 }
@@ -107,7 +106,7 @@ impl Report {
             let path = path.into_vec();
             self.trace(&path);
             if let Some((state, _)) = path.last() {
-                let why = self.healing(name, state);
+                let why = Self::healing(name, state);
                 self.row(&why);
             }
         }
@@ -212,7 +211,7 @@ impl Report {
     }
 
     /// Why a state does not converge, in words.
-    fn healing(&self, name: &str, state: &World) -> String {
+    fn healing(name: &str, state: &World) -> String {
         let why = configs::named(name).map(|config| Env::new(config, None).heal(state));
         why.and_then(Result::err).map_or_else(String::new, |why| format!("    after healing: {why}"))
     }

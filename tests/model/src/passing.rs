@@ -96,6 +96,8 @@ impl Env {
 #[cfg(test)]
 #[allow(clippy::expect_used)] // tests fail loudly
 mod tests {
+    use std::fmt::Write;
+
     use crate::action::Action;
     use crate::configs;
     use crate::env::Env;
@@ -124,7 +126,7 @@ mod tests {
                 break;
             }
             world = env.after(&world, action).unwrap_or(world);
-            story += &format!("{} {action}: {}\n", world.now, world.line());
+            let _ = writeln!(story, "{} {action}: {}", world.now, world.line());
         }
         (world, story)
     }

@@ -25,13 +25,13 @@ fn api(answer: Option<(u16, Value)>) -> Remediations {
     Remediations::new(Client::new(service, "agents"), "agents", LIMIT)
 }
 
-fn remediations(items: Value) -> Remediations {
+fn remediations(items: &Value) -> Remediations {
     let list = json!({ "apiVersion": "self-node-remediation.medik8s.io/v1alpha1", "kind": "SelfNodeRemediationList",
         "metadata": {}, "items": items });
     api(Some((200, list)))
 }
 
-fn remediation(name: &str, more: Value) -> Value {
+fn remediation(name: &str, more: &Value) -> Value {
     let mut metadata = json!({ "name": name, "namespace": "agents" });
     for (key, value) in more.as_object().cloned().unwrap_or_default() {
         metadata[key] = value;
@@ -45,16 +45,17 @@ fn owner(kind: &str, name: &str) -> Value {
 
 #[tokio::test]
 async fn c104_no_remediation_is_healthy_and_one_for_the_node_is_not() {
-    assert_eq!(remediations(json!([])).is_healthy("n1", "").await, Health::Healthy);
-    assert_eq!(remediations(json!([remediation("n2", json!({}))])).is_healthy("n1", "").await, Health::Healthy);
-    assert_eq!(remediations(json!([remediation("n1", json!({}))])).is_healthy("n1", "").await, Health::Unhealthy);
-    let generated = remediation("n1-x7", json!({ "annotations": { "remediation.medik8s.io/node-name": "n1" } }));
-    assert_eq!(remediations(json!([generated])).is_healthy("n1", "").await, Health::Unhealthy);
+    assert_eq!(remediations(&json!([])).is_healthy("n1", "").await, Health::Healthy);
+    assert_eq!(remediations(&json!([remediation("n2", &json!({}))])).is_healthy("n1", "").await, Health::Healthy);
+    assert_eq!(remediations(&json!([remediation("n1", &json!({}))])).is_healthy("n1", "").await, Health::Unhealthy);
+    let generated = remediation("n1-x7", &json!({ "annotations": { "remediation.medik8s.io/node-name": "n1" } }));
+    assert_eq!(remediations(&json!([generated])).is_healthy("n1", "").await, Health::Unhealthy);
 }
 
 #[tokio::test]
 async fn c104_a_remediation_is_found_by_the_machine() {
-    let of_machine = || remediations(json!([remediation("m1", json!({ "ownerReferences": owner("Machine", "m1") }))]));
+    let of_machine =
+        || remediations(&json!([remediation("m1", &json!({ "ownerReferences": owner("Machine", "m1") }))]));
     assert_eq!(of_machine().is_healthy("n1", "m1").await, Health::Unhealthy);
     assert_eq!(of_machine().is_healthy("n1", "m2").await, Health::Healthy);
     // A node that happens to be called like another's machine is not meant.
@@ -76,13 +77,13 @@ async fn c104_an_api_server_that_fails_or_hangs_is_an_api_error_within_the_limit
 #[tokio::test]
 async fn extra_a_remediation_whose_end_is_proven_ends_no_other_boot() {
     for phase in PROVEN {
-        let mut done = remediation("n1", json!({}));
+        let mut done = remediation("n1", &json!({}));
         done["status"] = json!({ "phase": phase });
-        assert_eq!(remediations(json!([done])).is_healthy("n1", "").await, Health::Healthy, "{phase}");
+        assert_eq!(remediations(&json!([done])).is_healthy("n1", "").await, Health::Healthy, "{phase}");
     }
-    let mut waiting = remediation("n1", json!({}));
+    let mut waiting = remediation("n1", &json!({}));
     waiting["status"] = json!({ "phase": "Pre-Reboot-Completed" });
-    assert_eq!(remediations(json!([waiting])).is_healthy("n1", "").await, Health::Unhealthy);
+    assert_eq!(remediations(&json!([waiting])).is_healthy("n1", "").await, Health::Unhealthy);
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ impl History {
                 .collect();
             text.push_str(&table(&rows));
             if let Some(argument) = one.certificate.as_ref().and_then(|proof| proof.explanation.as_ref()) {
-                text.push_str(&format!("  proof: {}\n", foreign(argument)));
+                text.extend(["  proof: ", &foreign(argument), "\n"]);
             }
         }
         text

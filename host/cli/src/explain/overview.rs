@@ -130,7 +130,7 @@ impl Overview {
         let paint = if self.ready == self.nodes { Style::good } else { Style::busy };
         let mut text = format!("{}\n", paint(style, &counted));
         if !self.not_ready.is_empty() {
-            text.push_str(&format!("not Ready, and tracked by no policy: {}\n", self.not_ready.join(", ")));
+            text.extend(["not Ready, and tracked by no policy: ", &self.not_ready.join(", "), "\n"]);
         }
         if self.policies.is_empty() {
             text.push_str(&style.bad("There is no NodeHealthCheck: nobody looks after these nodes.\n"));
@@ -181,7 +181,7 @@ impl Overview {
             }),
         );
         for gap in &self.gaps {
-            text.push_str(&format!("not read: {}\n", foreign(gap)));
+            text.extend(["not read: ", &foreign(gap), "\n"]);
         }
         if self.state != State::Well {
             text.push_str("\n`palisade explain NODE` says why.\n");

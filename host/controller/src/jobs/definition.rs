@@ -77,13 +77,12 @@ pub fn check(entry: &CronJob, namespace: &str) -> Result<(), String> {
         return Err(format!("{named}: annotation {EVIDENCE} is {value:?}; the only value is {POWERED_OFF}"));
     }
     match annotation(RUN_ON).unwrap_or(OTHER_NODE) {
-        OTHER_NODE => {}
         TARGET_NODE if annotation(EVIDENCE).is_some() => {
             return Err(format!(
                 "{named}: a job that runs on the target cannot prove that it is off; remove {EVIDENCE}"
             ));
         }
-        TARGET_NODE => {}
+        OTHER_NODE | TARGET_NODE => {}
         value => {
             return Err(format!("{named}: annotation {RUN_ON} is {value:?}; use {OTHER_NODE} or {TARGET_NODE}"));
         }

@@ -28,13 +28,16 @@ const LIMITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_min
 /// A read of a Secret that takes longer is tried again.
 const LOOK_UP: Duration = Duration::from_secs(10);
 
+/// Time of the last change and size of an agent's file, and what the agent said about itself then.
+type Described = (SystemTime, u64, Option<Metadata>);
+
 /// Runs fence agents: which ones there are, and how many at a time.
 #[derive(Debug)]
 pub struct Agents {
     catalogue: Catalogue,
     permits: Semaphore,
     /// What agents said about themselves, as long as their files stay as they are.
-    described: Mutex<HashMap<PathBuf, (SystemTime, u64, Option<Metadata>)>>,
+    described: Mutex<HashMap<PathBuf, Described>>,
 }
 
 /// One machine.

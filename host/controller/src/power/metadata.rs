@@ -21,7 +21,7 @@ pub struct Metadata {
 impl Metadata {
     /// Reads the XML that an agent prints. Not a general parser: the format is fixed by a library that all agents share.
     pub fn parse(xml: &str) -> Option<Self> {
-        let mut found: Vec<(String, Option<String>, Option<String>, bool, bool)> = Vec::new();
+        let mut found = Vec::new();
         for part in xml.split("<parameter ").skip(1) {
             let part = part.split("</parameter>").next().unwrap_or(part);
             let head = part.split('>').next().unwrap_or_default();

@@ -124,11 +124,11 @@ impl Power for Devices {
     fn status<'a>(&'a self, about: &'a About<'a>) -> BoxFuture<'a, Result<Answered<PowerView>, Error>> {
         async move {
             let Some(goal) = wish(about) else {
-                return Ok(self.check(about).await.map(|_| PowerView::default()).map_err(refusal));
+                return Ok(self.check(about).await.map(|_| PowerView::default()).map_err(|why| refusal(&why)));
             };
             Ok(match self.work(about, goal).await {
                 Ok(shown) => Ok(view(&shown, goal)),
-                Err(why) => Err(refusal(why)),
+                Err(why) => Err(refusal(&why)),
             })
         }
         .boxed()
@@ -218,7 +218,7 @@ fn wish(about: &About<'_>) -> Option<Goal> {
     }
 }
 
-fn refusal(fault: Fault) -> RefusalReason {
+fn refusal(fault: &Fault) -> RefusalReason {
     let text = fault.to_string();
     match fault {
         Fault::Invalid(_) | Fault::Refused(_) => RefusalReason::Refused(text),

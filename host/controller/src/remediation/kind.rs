@@ -61,8 +61,10 @@ pub(crate) use every_kind;
 
 type Look = (String, String);
 
+type Looks = (HashMap<&'static str, UnboundedSender<Look>>, HashMap<&'static str, UnboundedReceiver<Look>>);
+
 /// Both ends of the channels through which remediations are looked at, by kind.
-pub fn triggers() -> (HashMap<&'static str, UnboundedSender<Look>>, HashMap<&'static str, UnboundedReceiver<Look>>) {
+pub fn triggers() -> Looks {
     let (mut senders, mut receivers) = (HashMap::new(), HashMap::new());
     every_kind!(K => {
         let (sender, receiver) = unbounded_channel();

@@ -35,7 +35,7 @@ esac
 "#;
 
 pub struct Bench {
-    _store: ApiStore,
+    store: ApiStore,
     client: Client,
     folder: tempfile::TempDir,
     controller: Option<JoinHandle<()>>,
@@ -92,7 +92,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("agents")).unwrap();
         std::fs::write(folder.path().join("power"), "on\n").unwrap();
-        let mut bench = Self { _store: store, client, folder, controller: None };
+        let mut bench = Self { store, client, folder, controller: None };
         bench.secret("creds").await;
         bench.restart_controller().await;
         bench
@@ -390,20 +390,20 @@ impl Bench {
             "spec": { "infrastructureRef": { "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta1",
                 "kind": "Metal3Machine", "name": "mm1", "namespace": "metal" } },
             "status": { "nodeRef": { "kind": "Node", "name": NODE } } });
-        self._store.apply_value(&machine).unwrap();
+        self.store.apply_value(&machine).unwrap();
         let infrastructure = json!({ "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta1", "kind": "Metal3Machine",
             "metadata": { "name": "mm1", "namespace": "metal", "annotations": { "metal3.io/BareMetalHost": "metal/h1" } },
             "spec": {} });
-        self._store.apply_value(&infrastructure).unwrap();
+        self.store.apply_value(&infrastructure).unwrap();
         let host = json!({ "apiVersion": "metal3.io/v1alpha1", "kind": "BareMetalHost",
             "metadata": { "name": "h1", "namespace": "metal", "annotations": { "example.com/mine": "stays" } },
             "spec": { "online": true, "consumerRef": { "kind": "Metal3Machine", "name": "mm1", "namespace": "metal" } },
             "status": { "poweredOn": true } });
-        self._store.apply_value(&host).unwrap();
+        self.store.apply_value(&host).unwrap();
         let remediator = json!({ "apiVersion": "palisade.dev/v1alpha1", "kind": "Remediator", "metadata": { "name": "metal3" },
             "spec": { "source": { "builtin": "metal3" },
                 "capabilities": ["fencing", "workloads", "power", "machines", "report"] } });
-        self._store.apply_value(&remediator).unwrap();
+        self.store.apply_value(&remediator).unwrap();
     }
 
     fn host(&self) -> Api<DynamicObject> {

@@ -109,7 +109,7 @@ pub struct Redfish {
 const SYSTEM: &str = "7e9b6f0c-4bfb-4f0a-9d35-6a5a0b0f2c11";
 
 impl Redfish {
-    pub async fn start() -> Self {
+    pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         certificate(folder.path());
@@ -149,7 +149,7 @@ impl Redfish {
         Self { port, _folder: folder, _process: process }
     }
 
-    pub fn system(&self) -> String {
+    pub fn system() -> String {
         format!("/redfish/v1/Systems/{SYSTEM}")
     }
 }

@@ -214,9 +214,9 @@ impl Scene {
         w.pod(&node, "web", "ReplicaSet", json!([])).await?;
         w.pod(&node, "db-0", "StatefulSet", json!([])).await?;
         node.becomes(Sick).await?;
-        let note = json!({ "annotations": { "remediation.medik8s.io/node-name": node.name } });
+        let about = json!({ "annotations": { "remediation.medik8s.io/node-name": node.name } });
         let spec = json!({ "remediator": "meatware", "parameters": parameters });
-        let subject = w.asks(KIND, "palisade.dev/v1alpha1", "wr", note, spec).await?;
+        let subject = w.asks(KIND, "palisade.dev/v1alpha1", "wr", about, spec).await?;
         Ok(Self { world: Rc::clone(w), node, subject, alice, bob, carol })
     }
 

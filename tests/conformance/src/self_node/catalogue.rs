@@ -31,10 +31,13 @@ pub const SELF_NODE_REMEDIATION: &[Listed] = &[
 const CASES: &str = "host/agent/tests/spec_cases.rs";
 const MACHINE: &str = "tests/vm/src/special.rs";
 
+/// An id, the tests that prove it by file and function, and what they show less than the specification lists.
+type Elsewhere = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+
 /// Proven by other tests, each named by file and function; those in `tests/vm` are scenarios of `cargo xtask vm`. What
 /// they show less than the specification lists is told in the last text; an empty one claims the whole.
 #[rustfmt::skip]
-pub const ELSEWHERE: &[(&str, &[(&str, &str)], &str)] = &[
+pub const ELSEWHERE: &[Elsewhere] = &[
     ("C048", &[("host/controller/src/rollout/tests.rs", "c048_the_right_to_live_contains_the_request_time_that_agents_really_use")],
         "the time a request may take is part of T, and T is published and waited for (C046); a formula over the number of workers is not kept, see C044"),
     ("C064", &[("host/controller/tests/around.rs", "c064_a_remediation_of_a_machine_is_about_its_node")], ""),

@@ -108,9 +108,8 @@ impl Pass<'_> {
         let object: DynamicObject = serde_json::from_value(body).map_err(kube::Error::SerdeError)?;
         let api = kind.api(&self.world.client, &step.namespace);
         let limit = if node.may_run_etcd() { turn::MAKE } else { LIMIT };
-        let made = match timeout(limit, api.create(&PostParams::default(), &object)).await {
-            Err(_) => return Err(kube::Error::Service("the API server did not answer in time".into())),
-            Ok(made) => made,
+        let Ok(made) = timeout(limit, api.create(&PostParams::default(), &object)).await else {
+            return Err(kube::Error::Service("the API server did not answer in time".into()));
         };
         let made = match made {
             Ok(made) => made,

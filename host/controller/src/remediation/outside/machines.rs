@@ -194,9 +194,9 @@ async fn infrastructure(client: &Client, machine: &DynamicObject) -> Result<Opti
     }
     // Newer versions name the group only.
     let (known, group) = (part("apiVersion"), part("apiGroup"));
-    let api_version = match served(client, if known.is_empty() { &group } else { self::group(&known) }).await? {
-        Some(served) => served,
-        None => return Ok(Some(MachineReference { api_version: known, kind, name, uid: None })),
+    let group = if known.is_empty() { &group } else { self::group(&known) };
+    let Some(api_version) = served(client, group).await? else {
+        return Ok(Some(MachineReference { api_version: known, kind, name, uid: None }));
     };
     let api: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), &namespace(machine), &resource(&api_version, &kind));
