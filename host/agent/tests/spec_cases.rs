@@ -8,12 +8,17 @@ mod support;
 use std::time::Duration;
 
 use palisade_core::fencing::agent::Settings;
-use support::{Cluster, Cut, T, settings};
+use support::{Cluster, Cut, STEP, T, settings};
 
 const ALL: [&str; 3] = ["n1", "n2", "n3"];
 /// `apiCheckInterval` and `maxApiErrorThreshold` of the settings.
 const CHECK: Duration = Duration::from_secs(2);
 const THRESHOLD: u32 = 3;
+
+/// The shortest time for so many checks: each comes up to an eighth early.
+fn checks(count: u32) -> Duration {
+    CHECK * count * 7 / 8
+}
 
 #[tokio::test]
 async fn c086_the_boot_after_it_does_not_end_for_the_same_intent() {
@@ -120,7 +125,7 @@ async fn c097_below_the_threshold_no_peer_is_contacted_and_success_begins_anew()
     let mut cluster = Cluster::ready().await;
     for _ in 0..3 {
         cluster.store.cut("n1", Cut::Refused);
-        cluster.pass(CHECK * (THRESHOLD - 1)).await;
+        cluster.pass(checks(THRESHOLD - 1).checked_sub(STEP).unwrap()).await;
         cluster.store.heal("n1");
         cluster.pass(CHECK * 2).await;
     }
@@ -139,7 +144,7 @@ async fn c098_after_a_peer_helped_peers_are_asked_again_only_after_another_full_
     assert!(rounds.len() > 5, "{rounds:?}");
     for pair in rounds.windows(2) {
         let pause = pair[1].since(pair[0]);
-        assert!(pause >= CHECK * THRESHOLD, "asked again after {pause:?}");
+        assert!(pause >= checks(THRESHOLD), "asked again after {pause:?}");
     }
 }
 
@@ -193,7 +198,7 @@ async fn c101_a_peers_answer_lets_an_isolated_node_live_for_t_from_it_and_not_lo
     let took = cluster.pass_until(T * 2, |cluster| cluster.resets("n1") > 0).await;
     // then the next rounds without an answer do not end it at once, and its `T` does.
     assert!(took > T.checked_sub(CHECK).unwrap(), "{took:?}");
-    assert!(took <= T, "{took:?}");
+    assert!(took <= T + STEP, "{took:?}");
     let silent = cluster.rounds("n1").len() - helped - 1;
     assert!(silent >= 1, "it did not even ask again");
 }

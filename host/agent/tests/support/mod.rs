@@ -35,7 +35,7 @@ pub use api::{Cut, FakeApi, Store};
 pub use machine::TestMachine;
 
 /// Virtual time moves in steps of this length.
-const STEP: Duration = Duration::from_millis(100);
+pub const STEP: Duration = Duration::from_millis(100);
 /// Real time that one step may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 
