@@ -59,7 +59,18 @@ async fn every_bad_input_is_named_with_its_remedy_and_others_go_on() {
         std::fs::write(&path, bytes).expect("written");
         json!({ "file": path.to_string_lossy() })
     };
-    let all = json!(["target", "agent", "fencing", "workloads", "scheduling", "report"]);
+    let all = json!([
+        "target",
+        "agent",
+        "fencing",
+        "workloads",
+        "machines",
+        "power",
+        "approval",
+        "jobs",
+        "scheduling",
+        "report"
+    ]);
     let good = std::fs::read(guests().join("self-node.wasm")).expect("built");
     remediator(&world, "text", json!({ "source": file("text.wasm", b"hello"), "capabilities": all })).await;
     remediator(&world, "core", json!({ "source": file("core.wasm", b"\0asm\x01\0\0\0"), "capabilities": all })).await;
@@ -122,7 +133,18 @@ async fn every_bad_input_is_named_with_its_remedy_and_others_go_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_component_that_only_fails_is_not_called_any_more_and_others_go_on() {
     let world = World::start().await;
-    let all = json!(["target", "agent", "fencing", "workloads", "scheduling", "report"]);
+    let all = json!([
+        "target",
+        "agent",
+        "fencing",
+        "workloads",
+        "machines",
+        "power",
+        "approval",
+        "jobs",
+        "scheduling",
+        "report"
+    ]);
     remediator(
         &world,
         "hostile",

@@ -37,7 +37,7 @@ async fn attack_and_play(suite: &Suite, running: &mut Running) -> Result<(), Str
     let file = suite.stand.parts.remediators.join("hostile.wasm");
     let mut manifest = format!(
         "apiVersion: palisade.dev/v1alpha1\nkind: Remediator\nmetadata: {{name: hostile}}\nspec: {{source: {{file: {}}}, \
-         capabilities: [target, agent, fencing, workloads, scheduling, report]}}\n",
+         capabilities: [target, agent, fencing, workloads, machines, power, approval, jobs, scheduling, report]}}\n",
         file.display()
     );
     // Not the node that will fail: two remediations of one node keep its taint until both are gone.
