@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
@@ -55,10 +55,12 @@ pub async fn machine_is_deleted(w: &Rc<World>) -> anyhow::Result<()> {
     api.create(&PostParams::default(), &machine).await?;
     let status = Patch::Merge(json!({ "status": { "nodeRef": { "name": node.name } } }));
     api.patch_status("capi-m", &PatchParams::default(), &status).await?;
-    remediate(w, &node).await?;
+    let remediation = remediate(w, &node).await?;
     let begun = Instant::now();
     while api.get("capi-m").await?.metadata.deletion_timestamp.is_none() {
-        ensure!(begun.elapsed() < SOON, "its deletion was not asked for");
+        if begun.elapsed() > SOON {
+            bail!("its deletion was not asked for; the remediation says {}", remediation.now().await?["status"]);
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let free = Patch::Merge(json!({ "metadata": { "finalizers": null } }));

@@ -65,7 +65,8 @@ pub fn cases() -> Vec<Case> {
                     outcome = story => outcome?,
                     () = disturb(&snr, &writes) => {}
                 }
-                ensure!(writes.get() > 12, "only {} other writes: this shows nothing", writes.get());
+                // One for each of the five controllers at least.
+                ensure!(writes.get() >= 5, "only {} other writes: this shows nothing", writes.get());
                 trio.victim.tainted(OWN, false).await?;
                 trio.victim.tainted(OUT_OF_SERVICE, false).await?;
                 trio.victim.let_go().await?;
