@@ -200,7 +200,8 @@ async fn infrastructure(client: &Client, machine: &DynamicObject) -> Result<Opti
     };
     let api: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), &namespace(machine), &resource(&api_version, &kind));
-    let uid = limited("infrastructure machine", api.get_opt(&name)).await?.and_then(|found| found.uid());
+    let found = if_served(limited("infrastructure machine", api.get_opt(&name)).await)?;
+    let uid = found.and_then(|found| found.uid());
     Ok(Some(MachineReference { api_version, kind, name, uid }))
 }
 
@@ -212,6 +213,14 @@ pub(crate) async fn served(client: &Client, group: &str) -> Result<Option<String
         let preferred = known.preferred_version.map(|version| version.group_version);
         preferred.or_else(|| known.versions.first().map(|version| version.group_version.clone()))
     }))
+}
+
+/// An object of a kind that the API server does not serve is not there either; it says so in another way than of an object.
+fn if_served<T>(answer: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Err(Error::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.code == 404) => Ok(None),
+        answer => answer,
+    }
 }
 
 /// Access to machines of one API version.

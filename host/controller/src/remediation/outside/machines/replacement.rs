@@ -9,7 +9,7 @@ use palisade_api::outside::{MachineRecord, MachineReference};
 use palisade_runtime::{MachineFate, ReplacementView};
 use serde_json::Value;
 
-use super::{About, api, controller, object_is_gone, resource, text};
+use super::{About, api, controller, if_served, object_is_gone, resource, text};
 use crate::error::Error;
 use crate::fence::read::{is_ready, limited};
 
@@ -86,7 +86,7 @@ fn waits_for_machine(record: &MachineRecord) -> String {
 pub(super) async fn wanted(client: &Client, namespace: &str, owner: &MachineReference) -> Result<Option<i64>, Error> {
     let kind = resource(&owner.api_version, &owner.kind);
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
-    let found = limited("owner of the machine", api.get_opt(&owner.name)).await?;
+    let found = if_served(limited("owner of the machine", api.get_opt(&owner.name)).await)?;
     let found = found.filter(|found| owner.uid.is_none() || found.uid() == owner.uid);
     Ok(found.and_then(|found| found.data.pointer("/spec/replicas").and_then(Value::as_i64)))
 }
