@@ -62,9 +62,7 @@ const TRACKS: &[Track] = &[
         steps: &[
             ("controlplane", controlplane_itself),
             ("etcd", etcd::run),
-            ("model", |workspace| 
-                // It gives way to all others: its limit is for a configuration that grew, not for a busy machine.
-                model::run(workspace, &["--all", "--seconds", "900"].map(str::to_owned))),
+            ("model", whole_model),
             ("simulate", |workspace| simulate::run(workspace, &simulate::Options::SUITE)),
         ],
     },
@@ -196,6 +194,12 @@ fn controlplane_itself(workspace: &Workspace) -> anyhow::Result<()> {
         shell::command(&workspace.root.join("tests/controlplane"), "go", &["test", "-trimpath", "-count=1", "./..."]);
     tests.envs([("CGO_ENABLED", "0"), ("GOTOOLCHAIN", "local")]).env("PALISADE_CONTROLPLANE", program);
     shell::step("tests of the real control plane (go test)", &mut tests)
+}
+
+/// Every configuration and every mutant. The limit is for a configuration that grew, not for a machine on which the model
+/// gives way to all others.
+fn whole_model(workspace: &Workspace) -> anyhow::Result<()> {
+    model::run(workspace, &["--all", "--seconds", "900"].map(str::to_owned))
 }
 
 /// Every fault with every strategy on one back end.
