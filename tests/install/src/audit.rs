@@ -82,6 +82,11 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("*", "wasmremediations.palisade.dev", "components of users: tests/e2e"),
     ("*", "wasmremediations/status.palisade.dev", "components of users: tests/e2e"),
     ("*", "wasmremediationtemplates.palisade.dev", "components of users: tests/e2e"),
+    (
+        "list",
+        "selfnoderemediations.self-node-remediation.medik8s.io",
+        "questions of stock agents: host/agent/src/stock",
+    ),
     ("update", "selfnoderemediations.self-node-remediation.medik8s.io", "what every remediator grants a detector"),
     ("patch", "selfnoderemediations.self-node-remediation.medik8s.io", "what every remediator grants a detector"),
     ("create", "wasmremediations.palisade.dev", "what every remediator grants a detector"),
