@@ -87,6 +87,8 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "selfnoderemediations.self-node-remediation.medik8s.io",
         "questions of stock agents: host/agent/src/stock",
     ),
+    // The agents of this test are started without --follow-config, which only the DaemonSet sets.
+    ("*", "selfnoderemediationconfigs.self-node-remediation.medik8s.io", "host/agent/tests/follow.rs"),
     ("update", "selfnoderemediations.self-node-remediation.medik8s.io", "what every remediator grants a detector"),
     ("patch", "selfnoderemediations.self-node-remediation.medik8s.io", "what every remediator grants a detector"),
     ("create", "wasmremediations.palisade.dev", "what every remediator grants a detector"),
