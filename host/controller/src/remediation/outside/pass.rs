@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use palisade_api::keys::machine_deletion::{MACHINE, MACHINE_OWNER};
 use palisade_api::outside::MachineRecord;
 use palisade_core::fencing::proof::{Proof, ProofKind};
-use palisade_runtime::{Capability, Effect, FenceStage, Module, Outside, PowerAction};
+use palisade_runtime::{Answered, Capability, Effect, FenceStage, Module, Outside, PowerAction, RefusalReason};
 use serde_json::{Value, json};
 
 use super::{About, Sighting, approval, machines};
@@ -20,6 +20,20 @@ const OUTSIDE: [Capability; 4] = [Capability::Machines, Capability::Power, Capab
 /// Whether a component may act from outside of the node.
 pub fn acts_from_outside(module: &Module) -> bool {
     module.manifest().capabilities.iter().any(|capability| OUTSIDE.contains(capability))
+}
+
+/// A right that the controller lacks is an answer to the component: it must not stop a pass, which may be one that
+/// cleans up.
+fn permitted<T>(answer: Result<T, Error>) -> Result<Answered<T>, Error> {
+    match answer {
+        Err(Error::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.code == 403) => {
+            Ok(Err(RefusalReason::PermissionDenied(format!(
+                "{}; give the controller this right (deploy/rbac/remediator-*.yaml)",
+                Error::Api(error)
+            ))))
+        }
+        answer => answer.map(Ok),
+    }
 }
 
 impl<K: Remediation> Pass<K> {
@@ -43,7 +57,10 @@ impl<K: Remediation> Pass<K> {
         }
         if asks(Capability::Approval) {
             // Answers are taken into the status before anything follows from them.
-            let untrusted = approval::is_checked(&self.context).await?;
+            let untrusted = match permitted(approval::is_checked(&self.context).await)? {
+                Ok(untrusted) => untrusted,
+                Err(missing) => Some(format!("nobody can tell whether the cluster checks who answers: {missing}")),
+            };
             let boot = crate::fence::read::boot_of(node);
             let annotations = self.object.annotations().clone();
             let requester = self.requester().map(str::to_owned);
@@ -68,21 +85,22 @@ impl<K: Remediation> Pass<K> {
         let mut seen: Vec<Sighting> = Vec::new();
         let wanted = fence.is_some_and(|fence| fence.stage >= FenceStage::Intended && fence.proof.is_none());
         if asks(Capability::Machines) {
-            let found = machines::look(&about).await?;
-            (outside.machine, outside.deletable, outside.replacement) =
-                (found.machine, found.deletable, found.replacement);
+            (outside.machine, outside.deletable, outside.replacement) = match permitted(machines::look(&about).await)? {
+                Ok(found) => (found.machine, found.deletable, found.replacement),
+                Err(missing) => (Err(missing.clone()), Err(missing.clone()), Err(missing)),
+            };
             if wanted {
                 seen.extend(machines::evidence(&about).await?);
             }
         }
         if asks(Capability::Power) {
-            outside.power = context.providers.power.status(&about).await?;
+            outside.power = permitted(context.providers.power.status(&about).await)?.and_then(|known| known);
             if wanted {
                 seen.extend(context.providers.power.evidence(&about).await?);
             }
         }
         if asks(Capability::Jobs) {
-            outside.jobs = context.providers.jobs.listed(&about).await?;
+            outside.jobs = permitted(context.providers.jobs.listed(&about).await)?.and_then(|known| known);
             if wanted {
                 seen.extend(context.providers.jobs.evidence(&about).await?);
             }
@@ -227,5 +245,23 @@ impl<K: Remediation> Pass<K> {
             return Ok(());
         }
         self.annotate(json!({ MACHINE: machine, MACHINE_OWNER: owner })).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16) -> Result<(), Error> {
+        let status = kube::core::Status { code, message: "no".to_owned(), ..kube::core::Status::default() };
+        Err(kube::Error::Api(Box::new(status)).into())
+    }
+
+    #[test]
+    fn a_missing_right_is_an_answer_and_anything_else_stays_an_error() {
+        let missing = permitted(refused(403)).ok().and_then(Result::err);
+        assert!(matches!(missing, Some(RefusalReason::PermissionDenied(why)) if why.contains("give the controller")));
+        assert!(permitted(refused(500)).is_err());
+        assert!(matches!(permitted(Ok(1)), Ok(Ok(1))));
     }
 }
