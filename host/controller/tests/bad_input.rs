@@ -30,6 +30,10 @@ fn remediations(world: &World) -> Api<WasmRemediation> {
     Api::namespaced(world.client.clone(), NAMESPACE)
 }
 
+/// Every capability there is.
+const EVERYTHING: [&str; 10] =
+    ["target", "agent", "fencing", "workloads", "machines", "power", "approval", "jobs", "scheduling", "report"];
+
 /// Succeeded=False with a message, and a warning event with the same words.
 async fn fails_with(world: &World, name: &str, words: &[&str]) {
     let said = |text: &str| words.iter().all(|word| text.contains(word));
@@ -59,34 +63,23 @@ async fn every_bad_input_is_named_with_its_remedy_and_others_go_on() {
         std::fs::write(&path, bytes).expect("written");
         json!({ "file": path.to_string_lossy() })
     };
-    let all = json!([
-        "target",
-        "agent",
-        "fencing",
-        "workloads",
-        "machines",
-        "power",
-        "approval",
-        "jobs",
-        "scheduling",
-        "report"
-    ]);
     let good = std::fs::read(guests().join("self-node.wasm")).expect("built");
-    remediator(&world, "text", json!({ "source": file("text.wasm", b"hello"), "capabilities": all })).await;
-    remediator(&world, "core", json!({ "source": file("core.wasm", b"\0asm\x01\0\0\0"), "capabilities": all })).await;
+    remediator(&world, "text", json!({ "source": file("text.wasm", b"hello"), "capabilities": EVERYTHING })).await;
+    remediator(&world, "core", json!({ "source": file("core.wasm", b"\0asm\x01\0\0\0"), "capabilities": EVERYTHING }))
+        .await;
     remediator(&world, "greedy", json!({ "source": file("self.wasm", &good), "capabilities": ["fencing"] })).await;
-    remediator(&world, "gone", json!({ "source": { "file": "/nowhere/x.wasm" }, "capabilities": all })).await;
+    remediator(&world, "gone", json!({ "source": { "file": "/nowhere/x.wasm" }, "capabilities": EVERYTHING })).await;
     let digest = format!("sha256:{}", "0".repeat(64));
     remediator(
         &world,
         "digest",
-        json!({ "source": { "builtin": "self-node" }, "digest": digest, "capabilities": all }),
+        json!({ "source": { "builtin": "self-node" }, "digest": digest, "capabilities": EVERYTHING }),
     )
     .await;
     remediator(
         &world,
         "map",
-        json!({ "source": { "configMap": { "namespace": NAMESPACE, "name": "none", "key": "k" } }, "capabilities": all }),
+        json!({ "source": { "configMap": { "namespace": NAMESPACE, "name": "none", "key": "k" } }, "capabilities": EVERYTHING }),
     )
     .await;
     for name in ["missing", "text", "core", "greedy", "gone", "digest", "map"] {
@@ -133,22 +126,10 @@ async fn every_bad_input_is_named_with_its_remedy_and_others_go_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_component_that_only_fails_is_not_called_any_more_and_others_go_on() {
     let world = World::start().await;
-    let all = json!([
-        "target",
-        "agent",
-        "fencing",
-        "workloads",
-        "machines",
-        "power",
-        "approval",
-        "jobs",
-        "scheduling",
-        "report"
-    ]);
     remediator(
         &world,
         "hostile",
-        json!({ "source": { "builtin": "hostile" }, "capabilities": all, "limits": { "fuel": 1_000_000 } }),
+        json!({ "source": { "builtin": "hostile" }, "capabilities": EVERYTHING, "limits": { "fuel": 1_000_000 } }),
     )
     .await;
     wasm(&world, "looping", "hostile", json!({ "attack": "loop" })).await;
