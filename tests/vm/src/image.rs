@@ -1,9 +1,9 @@
 //! The guest's whole disk: an initramfs with busybox, the agent, the drivers it needs and one script.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 
@@ -19,6 +19,8 @@ pub struct Parts {
     pub busybox: PathBuf,
     /// An unpacked Debian kernel package.
     pub kernel: PathBuf,
+    /// Where the kernel goes that guests boot.
+    pub folder: PathBuf,
 }
 
 /// Guest network, behind qemu's user-mode router.
@@ -31,12 +33,25 @@ pub const NETWORK: &str = "10.213.0.0/24";
 const INIT: &str = include_str!("init.sh");
 
 impl Parts {
-    /// The kernel image of the package.
+    /// The kernel that guests boot: unpacked, so that a translated guest need not do that in every boot (half of the
+    /// processor time until its first process). As it is packaged where that cannot be done.
     pub fn kernel_image(&self) -> anyhow::Result<PathBuf> {
         let boot = self.kernel.join("boot");
         let entries = std::fs::read_dir(&boot).with_context(|| boot.display().to_string())?;
         let image = entries.flatten().find(|entry| entry.file_name().to_string_lossy().starts_with("vmlinuz"));
-        Ok(image.with_context(|| format!("{} holds no vmlinuz", boot.display()))?.path())
+        let packed = image.with_context(|| format!("{} holds no vmlinuz", boot.display()))?.path();
+        let unpacked = self.folder.join("vmlinux");
+        if unpacked.exists() {
+            return Ok(unpacked);
+        }
+        match unpack(&packed, &unpacked) {
+            Ok(()) => Ok(unpacked),
+            Err(error) => {
+                std::fs::remove_file(&unpacked).ok();
+                eprintln!("{} is booted as it is packaged, which takes longer: {error:#}", packed.display());
+                Ok(packed)
+            }
+        }
     }
 
     fn modules(&self) -> anyhow::Result<(String, PathBuf)> {
@@ -118,6 +133,28 @@ impl Parts {
 /// A file of this machine, with its name in the error.
 pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| path.display().to_string())
+}
+
+/// Takes the kernel out of its self-extracting image.
+fn unpack(packed: &Path, unpacked: &Path) -> anyhow::Result<()> {
+    /// How a file of xz begins.
+    const XZ: &[u8] = b"\xfd7zXZ\0";
+    let image = read(packed)?;
+    let at = image.windows(XZ.len()).position(|window| window == XZ).context("it is not compressed by xz")?;
+    let mut source = File::open(packed)?;
+    source.seek(SeekFrom::Start(at as u64))?;
+    // What follows the kernel in the image is no xz: not an error with `--single-stream`.
+    let status = Command::new("xz")
+        .args(["--decompress", "--stdout", "--single-stream"])
+        .stdin(source)
+        .stdout(File::create(unpacked)?)
+        .stderr(Stdio::null())
+        .status()
+        .context("xz (Debian package xz-utils)")?;
+    let mut magic = [0; 4];
+    File::open(unpacked)?.read_exact(&mut magic).with_context(|| format!("xz gave nothing ({status})"))?;
+    ensure!(magic == *b"\x7fELF", "xz ({status}) gave something else than a kernel");
+    Ok(())
 }
 
 /// Without debug information a guest under software emulation boots much faster. Without the tool it only takes longer.

@@ -54,10 +54,10 @@ while read -r command argument <&3; do
         busybox kill -KILL $(pid)
         ;;
     late)
-        # At this uptime in milliseconds.
-        while [ $(uptime_ms) -lt $argument ]; do busybox usleep 5000; done
-        echo now >&3
-        busybox kill -KILL $(pid)
+        # At this uptime in milliseconds, without another process between the look at the clock and the kill.
+        agent_pid=$(pid)
+        while read -r up _ </proc/uptime && [ "${up%.*}${up#*.}0" -lt $argument ]; do busybox usleep 5000; done
+        kill -KILL $agent_pid && echo "killed $up" >&3
         ;;
     life) echo "life $(uptime_ms) $(busybox cat /run/palisade/agent.json)" >&3 ;;
     watchdog) echo "watchdog $(busybox cat /sys/class/watchdog/watchdog0/state /sys/class/watchdog/watchdog0/timeout | busybox tr '\n' ' ')" >&3 ;;

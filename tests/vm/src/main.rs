@@ -94,7 +94,12 @@ async fn run(options: Options) -> anyhow::Result<bool> {
         return rest::measure(folder.path(), &options.agent, std::time::Duration::from_secs(seconds), options.json)
             .await;
     }
-    let parts = Parts { agent: options.agent, busybox: options.busybox, kernel: options.kernel.unwrap_or_default() };
+    let parts = Parts {
+        agent: options.agent,
+        busybox: options.busybox,
+        kernel: options.kernel.unwrap_or_default(),
+        folder: folder.path().to_owned(),
+    };
     let accelerator = if options.emulate { Accelerator::Software } else { series::accelerator(&parts).await? };
     let timing = Timing::for_machine(accelerator);
     eprintln!(

@@ -22,8 +22,9 @@ const BOOT: Duration = Duration::from_mins(6);
 const KVM_BOOT: Duration = Duration::from_secs(10);
 /// So many boots of a series may end before anything is done to them.
 const PATIENCE: usize = 4;
-/// Guests that boot at the same time: booting is the only thing that needs a processor all the time.
-const BOOTING: usize = 2;
+/// Guests that boot at the same time: booting is the only thing that needs a processor all the time, and others here
+/// live by their clocks.
+const BOOTING: usize = 1;
 
 /// What all guests share.
 pub struct World {
@@ -135,12 +136,7 @@ impl Series {
                 stage.lively(&boot).await
             };
             if let Err(error) = prepared.await {
-                // Before anything was done to it: this machine was too busy for its guest, or for the API server.
-                self.interrupted += 1;
-                eprintln!("{node}: this boot is no run: {error:#}");
-                if self.interrupted > PATIENCE {
-                    return Err(error.context(format!("{PATIENCE} boots ended before anything was done to them")));
-                }
+                self.no_run(node, error)?;
                 permit = match permit.take() {
                     Some(permit) => Some(permit),
                     None => Some(boot_permit(world).await?),
@@ -154,8 +150,10 @@ impl Series {
                 stage.machine.tell("memory").await?;
                 self.memory = Some(stage.machine.answer("memory", BOOT).await?.1);
             }
-            let run = stage.act(self.scenario, &boot).await?;
-            self.runs.push(run);
+            match stage.act(self.scenario, &boot).await? {
+                Some(run) => self.runs.push(run),
+                None => self.no_run(node, anyhow::anyhow!("it ended itself before it was killed"))?,
+            }
             // That another boot follows is part of a run only where the boot was to be ended.
             let again = self.scenario == Scenario::Helpless && self.runs.len() < self.wanted;
             if self.scenario.resets() || again {
@@ -172,6 +170,16 @@ impl Series {
                     stage.one_reset_is_enough(&boot).await?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Counts a boot to which nothing was done in time: this machine was too busy for its guest, or for the API server.
+    fn no_run(&mut self, node: &str, why: anyhow::Error) -> anyhow::Result<()> {
+        self.interrupted += 1;
+        eprintln!("{node}: this boot is no run: {why:#}");
+        if self.interrupted > PATIENCE {
+            return Err(why.context(format!("{PATIENCE} boots ended before anything was done to them")));
         }
         Ok(())
     }

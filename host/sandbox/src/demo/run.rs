@@ -194,12 +194,14 @@ impl Running {
         self.before = before;
         // The workload's own steps until now are set-up, not part of what is measured.
         self.shared.write(|world| {
+            world.hit.clear();
             world.boots_ended.clear();
             world.milestones.clear();
         });
         self.timeline.restart_clock();
         self.timeline.say(Word::Fault, fault.describe(&self.hit.join(", ")), Some("the clock starts".to_owned()));
         self.lab.inject(fault, &self.hit).await?;
+        self.shared.write(|world| world.hit.clone_from(&self.hit));
         match fault.expected() {
             Expected::Remediation => self.remediation().await,
             Expected::Nothing => self.calm().await,

@@ -140,6 +140,8 @@ pub struct World {
     pub pods: BTreeMap<String, PodView>,
     /// Nodes by attached volume.
     pub volumes: BTreeMap<String, String>,
+    /// Nodes that the fault has reached.
+    pub hit: Vec<String>,
     /// Boots that ended since the fault, by node.
     pub boots_ended: BTreeMap<String, u32>,
     /// Processes that died by themselves.
