@@ -4,6 +4,8 @@
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -213,6 +215,21 @@ fn own_address() -> anyhow::Result<IpAddr> {
     }
 }
 
+/// A port that is free now, and that nobody is given by chance until it is used: below those that the kernel hands out
+/// (32768 and up by default), and never the same twice.
 fn free_address(host: IpAddr) -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((host, 0))?.local_addr()?)
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
+        // Another test on this machine begins elsewhere.
+        let anywhere = uuid::Uuid::new_v4().as_u128() % u128::from(COUNT);
+        AtomicU16::new(u16::try_from(anywhere).unwrap_or_default())
+    });
+    for _ in 0..COUNT {
+        let address = SocketAddr::new(host, FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT);
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("{host} has no free port from {FIRST} to {}", FIRST + COUNT - 1)
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -114,7 +114,12 @@ impl Machine {
         let qemu = qemu.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).kill_on_drop(true).spawn();
         let qemu = qemu.context("starting qemu-system-x86_64 through setpriv (util-linux)")?;
         let (sender, events) = mpsc::unbounded_channel();
-        let (reads, mut monitor) = connect(&monitor).await?.into_split();
+        let opened = connect(&monitor).await.with_context(|| {
+            // What it says is why: a port that is taken, an unknown option.
+            let said = std::fs::read_to_string(spec.folder.join("qemu.log")).unwrap_or_default();
+            format!("qemu says {:?}", said.trim())
+        });
+        let (reads, mut monitor) = opened?.into_split();
         monitor.write_all(b"{\"execute\":\"qmp_capabilities\"}\n").await?;
         tokio::spawn(lines(reads, sender.clone(), |line, at| {
             let message: Value = serde_json::from_str(line).ok()?;
@@ -189,6 +194,10 @@ impl Machine {
                     if let Some(rest) = line.strip_prefix(word) {
                         return Ok((at, rest.trim().to_owned()));
                     }
+                    ensure!(
+                        !line.starts_with("unknown"),
+                        "waiting for {word:?}, the guest did not understand: {line:?}"
+                    );
                 }
                 Some(Event::Reset(_)) => bail!("the machine was reset while waiting for {word:?}"),
                 Some(Event::Watchdog(_) | Event::Gone) => {}
