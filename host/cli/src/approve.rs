@@ -1,15 +1,13 @@
 //! `palisade approve` and `palisade deny`: answers to the questions of a remediation, under the caller's own name.
 
-use std::path::PathBuf;
-
 use anyhow::{Context, bail};
 use clap::Args;
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config, ResourceExt};
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::{Client, ResourceExt};
 use palisade_api::keys::approval::{APPROVE, BREAK_GLASS, CONFIRM, DENY};
 use serde_json::{Value, json};
+
+use crate::connect::{Connection, user};
 
 /// Which remediation, and why.
 #[derive(Debug, Args)]
@@ -23,9 +21,8 @@ pub struct Arguments {
     /// Why: recorded with your name and the time.
     #[arg(long, value_name = "REASON")]
     why: String,
-    /// Kubeconfig; the usual one if not given.
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// What to say yes to.
@@ -62,14 +59,12 @@ fn run(arguments: &Arguments, question: Option<&str>, key: &str) -> anyhow::Resu
 }
 
 async fn answer(arguments: &Arguments, question: Option<&str>, key: &str) -> anyhow::Result<()> {
-    let client = client(arguments).await?;
+    let client = arguments.connection.client().await?;
     let api = remediations(&client, arguments)?;
     let (kind, name) = split(&arguments.remediation)?;
     let object = api.get(name).await.with_context(|| format!("{kind} {}/{name}", arguments.namespace))?;
     let pending = pending(&object.data, question)?;
-    let me: SelfSubjectReview = Api::all(client).create(&PostParams::default(), &SelfSubjectReview::default()).await?;
-    let user = me.status.and_then(|status| status.user_info).and_then(|user| user.username);
-    let user = user.context("the API server does not say who you are")?;
+    let user = user(&client).await?;
     let value = format!("by={user}; code={}; why={}", pending.code, arguments.why.trim());
     // Of this very object: another one of its name asked nothing.
     let patch = json!({ "metadata": { "uid": object.uid(), "annotations": { key: value } } });
@@ -125,17 +120,6 @@ fn remediations(client: &Client, arguments: &Arguments) -> anyhow::Result<Api<Dy
 
 fn split(text: &str) -> anyhow::Result<(&str, &str)> {
     text.split_once('/').with_context(|| format!("{text:?} is not KIND/NAME, for example wasmremediation/worker-1"))
-}
-
-async fn client(arguments: &Arguments) -> anyhow::Result<Client> {
-    let config = match &arguments.kubeconfig {
-        Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path).with_context(|| path.display().to_string())?;
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
-        }
-        None => Config::infer().await?,
-    };
-    Ok(Client::try_from(config)?)
 }
 
 #[cfg(test)]

@@ -1,14 +1,18 @@
 //! `palisade`: the controller, the sandbox, and what people ask of them.
 
 mod approve;
+mod connect;
 mod controller;
+mod doctor;
 mod explain;
+mod hold;
 mod remediator;
 mod sandbox;
+mod words;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use palisade_sandbox::program;
 
 /// Brings failed nodes back, and releases their workload only when their end is proven.
@@ -33,6 +37,18 @@ enum Command {
     Status(explain::Status),
     /// What happened to a node, second by second.
     History(explain::History),
+    /// What was left behind, what cannot fence, what nobody looks after.
+    Doctor(doctor::Arguments),
+    /// Lets a policy start nothing new; what runs goes on.
+    Pause(hold::Pause),
+    /// Takes back a pause.
+    Resume(hold::Resume),
+    /// Keeps remediation away from a node, or from all nodes of a policy, for a while.
+    Veto(hold::Veto),
+    /// Completion of these commands for a shell.
+    Completion(words::Completion),
+    /// Manual pages of all commands, into a folder.
+    Man(words::Man),
     /// A small cluster on this machine, with nodes that can fail.
     #[command(subcommand)]
     Sandbox(sandbox::Command),
@@ -52,6 +68,12 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => return explain::explain(&arguments),
         Command::Status(arguments) => return explain::status(&arguments),
         Command::History(arguments) => return explain::history(&arguments),
+        Command::Doctor(arguments) => return doctor::run(&arguments),
+        Command::Pause(arguments) => hold::pause(&arguments).map(|()| true),
+        Command::Resume(arguments) => hold::resume(&arguments).map(|()| true),
+        Command::Veto(arguments) => hold::veto(&arguments).map(|()| true),
+        Command::Completion(arguments) => words::completion(&arguments, Cli::command()).map(|()| true),
+        Command::Man(arguments) => words::man(&arguments, Cli::command()).map(|()| true),
         Command::Sandbox(command) => sandbox::run(command),
         Command::Remediator(command) => return remediator::run(command),
     };

@@ -82,6 +82,7 @@ pub async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     leftovers::on_nodes(&stand.readme, false).await?;
     stand.ask(dir, &["explain", &node], 0, "healthy").await?;
     stand.ask(dir, &["status"], 0, "4 of 4 nodes are Ready").await?;
+    what_is_nobodys(&stand, dir, &node).await?;
 
     chapter("what was used of the rights");
     audit::judge(&stand.admin, &stand.plane.audit.all()?).await?;
@@ -178,6 +179,17 @@ async fn agents_are_up(stand: &Stand, nodes: usize) -> anyhow::Result<()> {
 }
 
 /// Somebody who has the right to look, and no other.
+/// Given a taint of ours that no remediation accounts for, then the doctor finds it, and takes it off when told to.
+async fn what_is_nobodys(stand: &Stand, dir: &Path, node: &str) -> anyhow::Result<()> {
+    stand.ask(dir, &["doctor"], 0, "").await?;
+    stand.readme.shell(&format!("kubectl taint node {node} palisade.dev/released:NoSchedule")).await?;
+    stand.ask(dir, &["doctor"], 4, "orphan-taint").await?;
+    // As the administrator: who may only look may not mend.
+    stand.readme.shell(&format!("{} doctor --fix --yes", stand.palisade.display())).await?;
+    leftovers::on_nodes(&stand.readme, false).await?;
+    stand.ask(dir, &["doctor"], 0, "").await.map(drop)
+}
+
 async fn looker(stand: &Stand, dir: &Path) -> anyhow::Result<()> {
     stand
         .readme

@@ -1,18 +1,18 @@
 //! What is read of the cluster: nodes, policies, remediations; each in one list.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, ObjectReference};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config, Resource, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use palisade_api::keys::remediation::NODE_NAME;
 use palisade_api::{NodeHealthCheck, Progress, SelfNodeRemediation, WasmRemediation};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use crate::connect::Connection;
 
 /// No list takes longer; a hurried person should rather hear that the API server does not answer.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -94,17 +94,8 @@ impl Remediation {
 }
 
 /// Reads everything.
-pub async fn read(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Snapshot> {
-    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    let config = match kubeconfig {
-        Some(path) => {
-            let file = Kubeconfig::read_from(path).with_context(|| format!("reading {}", path.display()))?;
-            Config::from_custom_kubeconfig(file, &options).await?
-        }
-        None if context.is_some() => Config::from_kubeconfig(&options).await?,
-        None => Config::infer().await.context("no cluster: give --kubeconfig, or set KUBECONFIG")?,
-    };
-    let client = Client::try_from(config)?;
+pub async fn read(connection: &Connection) -> anyhow::Result<Snapshot> {
+    let client = connection.client().await?;
     let (nodes, policies, own, wasm) = tokio::join!(
         list::<Node>(&client),
         list::<NodeHealthCheck>(&client),

@@ -9,7 +9,6 @@ mod history;
 mod overview;
 mod text;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -17,17 +16,17 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use cluster::Snapshot;
-use text::Style;
+
+use crate::connect::Connection;
+
+pub use cluster::{Remediation, ready};
+pub use text::{Style, foreign, length, print};
 
 /// How to reach the cluster, and how to answer.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// Kubeconfig; the usual places if not given.
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig.
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
     /// For people, or for programs.
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -60,8 +59,9 @@ pub struct History {
     common: Common,
 }
 
+/// For whom an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub enum Output {
     /// For people; with colours on a terminal only.
     Text,
     /// One JSON object.
@@ -84,7 +84,8 @@ pub enum State {
 }
 
 impl State {
-    fn code(self) -> ExitCode {
+    /// The exit code that tells a script.
+    pub fn code(self) -> ExitCode {
         ExitCode::from(match self {
             Self::Well => 0,
             Self::Busy => 3,
@@ -136,7 +137,7 @@ fn tell(
     answer: impl FnOnce(&Snapshot, Style) -> anyhow::Result<(State, String, String)>,
 ) -> anyhow::Result<State> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("async runtime")?;
-    let snapshot = runtime.block_on(cluster::read(common.kubeconfig.as_deref(), common.context.as_deref()))?;
+    let snapshot = runtime.block_on(cluster::read(&common.connection))?;
     runtime.shutdown_background();
     let (state, json, text) = answer(&snapshot, Style::of_stdout())?;
     match text::print(if common.output == Output::Json { &json } else { &text }) {
