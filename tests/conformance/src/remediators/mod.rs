@@ -4,7 +4,7 @@ pub mod approval;
 mod cluster_api;
 pub mod fence_agents;
 pub mod machine_deletion;
-mod machines;
+pub mod machines;
 pub mod metal3;
 pub mod script;
 pub mod shared;
