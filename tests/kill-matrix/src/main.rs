@@ -26,6 +26,9 @@ use gate::{How, Plan, Write};
 use lane::{Lane, Played};
 use story::{Ending, Story};
 
+/// So many status writes of a remediation are in the sample.
+const STATUS_WRITES: usize = 8;
+
 /// Kills the controller at every write.
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -108,6 +111,8 @@ struct Known {
     ending: Option<Ending>,
     writes: Vec<Write>,
     runs: BTreeMap<How, usize>,
+    /// Runs that were over before their kill.
+    over: usize,
     most: BTreeMap<&'static str, usize>,
     seconds: f64,
     failures: Vec<String>,
@@ -213,25 +218,26 @@ impl Matrix {
         }
     }
 
-    /// Where a story is to be killed. In the sample every write is hit in one of the two ways, and events in none: the
-    /// suite has its sandbox for that.
+    /// Where a story is to be killed. The sample leaves out events and what the server refused, and of status writes all
+    /// but a few; every other write is in it. Of a kill's two ways each write gets one, in turn.
     fn kills(&self, writes: &[Write]) -> Vec<(usize, How)> {
         if let Some(at) = &self.arguments.at {
             let how = if at.ends_with('-') { How::Unsent } else { How::Lost };
             return at.trim_end_matches('-').parse().map(|at| vec![(at, how)]).unwrap_or_default();
         }
-        let is_event = |write: &Write| write.path.contains("/events");
-        let mut kills = Vec::new();
-        let mut turn = 0;
-        for (number, write) in (1..).zip(writes) {
-            if self.arguments.all {
-                kills.extend([(number, How::Lost), (number, How::Unsent)]);
-            } else if !is_event(write) {
-                turn += 1;
-                kills.push((number, if turn % 2 == 0 { How::Unsent } else { How::Lost }));
-            }
+        let numbered = || (1..).zip(writes);
+        if self.arguments.all {
+            return numbered().flat_map(|(number, _)| [(number, How::Lost), (number, How::Unsent)]).collect();
         }
-        kills
+        let (status, others): (Vec<_>, Vec<_>) = numbered()
+            .filter(|(_, write)| write.accepted() && !write.path.contains("/events"))
+            .partition(|(_, write)| write.path.ends_with("/status"));
+        let step = status.len().div_ceil(STATUS_WRITES).max(1);
+        let mut numbers: Vec<usize> = others.iter().map(|(number, _)| *number).collect();
+        numbers.extend(status.iter().step_by(step).map(|(number, _)| *number));
+        numbers.sort_unstable();
+        let ways = [How::Lost, How::Unsent].into_iter().cycle();
+        numbers.into_iter().zip(ways).collect()
     }
 
     async fn tell(&self, seconds: f64, audited: &[Option<usize>]) -> bool {
@@ -243,14 +249,15 @@ impl Matrix {
         let mut passed = true;
         for (story, known) in self.stories.iter().zip(all.iter()) {
             let runs = |how: How| known.runs.get(&how).copied().unwrap_or(0);
-            let total = runs(How::Lost) + runs(How::Unsent) + 1;
+            let total = runs(How::Lost) + runs(How::Unsent) + known.over + 1;
             let most: Vec<String> = known.most.iter().map(|(act, count)| format!("{act} {count}")).collect();
             println!(
-                "{:<22} {:>6} {:>11} {:>9} {:>8.1}  {}",
+                "{:<22} {:>6} {:>11} {:>9} {:>10} {:>6.1}  {}",
                 story.name,
                 known.writes.len(),
                 runs(How::Lost),
                 runs(How::Unsent),
+                known.over,
                 known.seconds / total as f64,
                 most.join(", ")
             );
@@ -285,10 +292,18 @@ fn judge(known: &mut Known, plan: Plan, played: Played) -> anyhow::Result<String
         return Ok(format!("{} writes, {:.1} s", known.writes.len(), played.seconds));
     };
     let Some(wanted) = &known.ending else { bail!("the run without a kill failed") };
-    ensure!(played.killed, "over after {} writes: this one never came", played.writes.len());
-    *known.runs.entry(how).or_default() += 1;
     let differences = differences("", &wanted.state, &played.ending.state);
     ensure!(differences.is_empty(), "the end differs: {}", differences.join("; "));
+    // How many writes there are depends on how often a watch is late.
+    if !played.killed {
+        known.over += 1;
+        return Ok(format!(
+            "over before it, after {} writes; the same end, {:.1} s",
+            played.writes.len(),
+            played.seconds
+        ));
+    }
+    *known.runs.entry(how).or_default() += 1;
     Ok(format!("the same end, {:.1} s", played.seconds))
 }
 
@@ -314,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_act_another_end_and_a_kill_that_never_came_are_failures() {
+    fn a_second_act_and_another_end_are_failures_and_a_kill_that_never_came_does_not_count() {
         let mut known = Known::default();
         judge(&mut known, None, played(json!({ "a": { "b": 1 } }), 1, false)).unwrap();
         let plan = Some((3, How::Lost));
@@ -323,6 +338,7 @@ mod tests {
         assert!(twice.to_string().contains("power off: done 2 times"));
         let other = judge(&mut known, plan, played(json!({ "a": { "b": 2 } }), 1, true)).unwrap_err();
         assert!(other.to_string().contains(".a.b is 2, without a kill 1"), "{other}");
-        assert!(judge(&mut known, plan, played(json!({ "a": { "b": 1 } }), 1, false)).is_err());
+        judge(&mut known, plan, played(json!({ "a": { "b": 1 } }), 1, false)).unwrap();
+        assert_eq!((known.runs[&How::Lost], known.over), (1, 1));
     }
 }
