@@ -264,6 +264,7 @@ impl<K: Remediation> Pass<K> {
     async fn failed(&mut self) -> Result<Action, Error> {
         self.context.fences.stop(&self.target.uid);
         self.context.providers.power.halt(&self.target.uid);
+        self.hand_back().await;
         self.save().await?;
         Ok(Action::requeue(IDLE))
     }

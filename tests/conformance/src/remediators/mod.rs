@@ -2,6 +2,7 @@
 
 pub mod approval;
 mod cluster_api;
+mod detectors;
 pub mod fence_agents;
 pub mod machine_deletion;
 pub mod machines;
@@ -21,6 +22,7 @@ pub fn cases() -> Vec<Case> {
         metal3::cases(),
         approval::cases(),
         script::cases(),
+        detectors::cases(),
     ]
     .into_iter()
     .flatten()
