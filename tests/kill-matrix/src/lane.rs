@@ -73,9 +73,9 @@ impl Lane {
                 *process = plane.controller(start)?;
             }
         };
-        let play = tokio::time::timeout(LIMIT, (story.play)(scene));
+        let told = tokio::time::timeout(LIMIT, (story.play)(scene));
         let result = tokio::select! {
-            played = play => played.unwrap_or_else(|_| Err(anyhow::anyhow!("it was not over after {LIMIT:?}"))),
+            played = told => played.unwrap_or_else(|_| Err(anyhow::anyhow!("it was not over after {LIMIT:?}"))),
             failed = keep => failed,
         };
         let died = self.process.try_ended().map(process::describe);
