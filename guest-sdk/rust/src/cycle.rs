@@ -14,6 +14,9 @@ use crate::{Failure, Outcome, Refusal, Remediation, flow};
 /// A device that is not there yet is looked for this often.
 const LOOK: Duration = Duration::from_secs(3);
 
+/// What the condition says when the machine need not be switched off any more.
+const ENDED: &str = "the boot has ended";
+
 /// How a cycle goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cycle {
@@ -45,7 +48,7 @@ impl Cycle {
         }
         if let Some(proof) = fencing::proof() {
             // Whatever proved it: the boot has ended.
-            self.tell(ConditionStatus::True, "FenceAgentSucceeded", "the boot has ended")?;
+            self.tell(ConditionStatus::True, "FenceAgentSucceeded", ENDED)?;
             flow::release(&proof, self.release)?;
             return Ok(Outcome::working("releasing"));
         }
@@ -95,6 +98,8 @@ impl Cycle {
 
     /// Fencing is over; what is left is a machine that is off.
     fn released(self) -> Result<Outcome, Failure> {
+        // A host that starts anew may release before it calls again: then nobody told this yet.
+        self.tell(ConditionStatus::True, "FenceAgentSucceeded", ENDED)?;
         if !self.on_again {
             return Ok(Outcome::succeeded("released"));
         }

@@ -11,6 +11,7 @@ mod etcd;
 mod guests;
 mod images;
 mod install;
+mod kill_matrix;
 mod kit;
 mod languages;
 mod manifests;
@@ -116,6 +117,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
+    /// Kill the controller at every write that it makes for a remediation; the end has to be the same.
+    #[command(disable_help_flag = true)]
+    KillMatrix {
+        /// Options of the matrix; `cargo xtask kill-matrix --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
     /// Modules against a real registry: pushed, signed, pulled, swapped, withdrawn, refused.
     Registry,
     /// The kit chapter of guest-sdk/README.md, carried out as a newcomer would.
@@ -166,6 +174,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Install { options } => install::run(&workspace, &options),
         Command::Netns { options } => netns::run(&workspace, &options),
         Command::Conformance { options } => conformance::run(&workspace, &options),
+        Command::KillMatrix { options } => kill_matrix::run(&workspace, &options),
         Command::Registry => registry::run(&workspace),
         Command::Kit => kit::run(&workspace),
         Command::Languages { languages: only } => languages::run(&workspace, &only),

@@ -11,8 +11,8 @@ use anyhow::Context;
 use crate::demo::Parts;
 use crate::workspace::{Workspace, cargo};
 use crate::{
-    bench, build, check, conformance, controlplane, crds, etcd, guests, install, kit, languages, manifests, model,
-    netns, power, registry, shell, simulate, tools, vm,
+    bench, build, check, conformance, controlplane, crds, etcd, guests, install, kill_matrix, kit, languages,
+    manifests, model, netns, power, registry, shell, simulate, tools, vm,
 };
 
 type Work = fn(&Workspace) -> anyhow::Result<()>;
@@ -42,6 +42,7 @@ const TRACKS: &[Track] = &[
         steps: &[
             ("sandbox", |workspace| scenarios(workspace, "sandbox")),
             ("real", |workspace| scenarios(workspace, "real")),
+            ("kill-matrix", kill_matrix::step),
         ],
     },
     Track {

@@ -7,6 +7,7 @@
 mod apply;
 mod call;
 pub mod controller;
+mod hand_back;
 pub mod kind;
 mod kind_power;
 pub mod modules;

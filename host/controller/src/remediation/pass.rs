@@ -147,6 +147,11 @@ impl<K: Remediation> Pass<K> {
             let served = self.serve().await;
             let outside = served.is_ok_and(|served| outside::acts_from_outside(&served.module));
             self.take_up(outside).await?;
+        }
+        // Told by the status and not by the finalizer: a controller may have died between the two.
+        if self.progress().timeline.is_empty() {
+            let about = format!("node {}", self.target.node);
+            status::happened(self.progress(), Stage::Started, &clock::wall(), &about, &about);
             let created = self.object.meta().creation_timestamp.clone();
             spent::before_us(self.progress(), &node, created.as_ref());
         }
@@ -259,6 +264,7 @@ impl<K: Remediation> Pass<K> {
     async fn failed(&mut self) -> Result<Action, Error> {
         self.context.fences.stop(&self.target.uid);
         self.context.providers.power.halt(&self.target.uid);
+        self.hand_back().await;
         self.save().await?;
         Ok(Action::requeue(IDLE))
     }
@@ -311,8 +317,6 @@ impl<K: Remediation> Pass<K> {
         finalizers.push(K::FINALIZER.to_owned());
         self.set_finalizers(&finalizers).await?;
         self.event(Kind::Normal, "AddFinalizer", "finalizer added").await;
-        let about = format!("node {}", self.target.node);
-        status::happened(self.progress(), Stage::Started, &clock::wall(), &about, &about);
         Ok(())
     }
 

@@ -51,10 +51,7 @@ pub async fn resolve<K: Remediation>(client: &Client, object: &K) -> Result<Name
     if let Some(node) = latched(object) {
         return Ok(Named::Node(node));
     }
-    let owners = object.owner_references();
-    let by_node_check =
-        owners.iter().any(|owner| owner.kind == "NodeHealthCheck" && group(owner) == keys::node_health_check::GROUP);
-    match owners.iter().find(|owner| is_machine(owner)).filter(|_| !by_node_check) {
+    match detecting_machine(object) {
         None => Ok(Named::Node(named_by_itself(object))),
         Some(machine) => {
             let namespace = object.namespace().unwrap_or_default();
@@ -67,6 +64,14 @@ pub async fn resolve<K: Remediation>(client: &Client, object: &K) -> Result<Name
             }
         }
     }
+}
+
+/// The Machine whose health check made the remediation.
+pub fn detecting_machine<K: Remediation>(object: &K) -> Option<&OwnerReference> {
+    let owners = object.owner_references();
+    let by_node_check =
+        owners.iter().any(|owner| owner.kind == "NodeHealthCheck" && group(owner) == keys::node_health_check::GROUP);
+    owners.iter().find(|owner| is_machine(owner)).filter(|_| !by_node_check)
 }
 
 fn group(owner: &OwnerReference) -> &str {
@@ -84,6 +89,13 @@ async fn node_of(client: &Client, namespace: &str, owner: &OwnerReference) -> Re
     let Some(machine) = api.get_opt(&owner.name).await? else {
         return Ok(Named::Nothing(format!("Machine {namespace}/{} does not exist", owner.name)));
     };
+    if machine.uid().as_deref() != Some(owner.uid.as_str()) {
+        let uid = machine.uid().unwrap_or_default();
+        return Ok(Named::Nothing(format!(
+            "Machine {namespace}/{} has UID {uid} now, not {}: the one that owns this remediation is gone",
+            owner.name, owner.uid
+        )));
+    }
     match machine.data.pointer("/status/nodeRef/name").and_then(serde_json::Value::as_str) {
         Some(node) => Ok(Named::Node(node.to_owned())),
         None => Err(Error::Blocked(format!("Machine {namespace}/{} has no status.nodeRef yet", owner.name))),

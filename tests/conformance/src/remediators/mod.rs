@@ -2,9 +2,10 @@
 
 pub mod approval;
 mod cluster_api;
+mod detectors;
 pub mod fence_agents;
 pub mod machine_deletion;
-mod machines;
+pub mod machines;
 pub mod metal3;
 pub mod script;
 pub mod shared;
@@ -21,6 +22,7 @@ pub fn cases() -> Vec<Case> {
         metal3::cases(),
         approval::cases(),
         script::cases(),
+        detectors::cases(),
     ]
     .into_iter()
     .flatten()

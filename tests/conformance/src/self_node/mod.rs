@@ -1,7 +1,7 @@
 //! `SelfNodeRemediation`: the listed cases of its specification, with agents that do as a case tells them.
 
 mod admission;
-mod agents;
+pub mod agents;
 mod bootstrap;
 pub mod catalogue;
 mod famous;
@@ -9,7 +9,7 @@ mod kept;
 mod manager;
 mod release;
 mod steady;
-mod subject;
+pub mod subject;
 
 use std::rc::Rc;
 
@@ -33,7 +33,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Makes the kinds known and watches the remediations.
-async fn know(world: &Rc<World>) -> anyhow::Result<()> {
+pub async fn know(world: &Rc<World>) -> anyhow::Result<()> {
     let group = "self-node-remediation.medik8s.io";
     for (kind, plural) in [
         ("SelfNodeRemediation", "selfnoderemediations"),

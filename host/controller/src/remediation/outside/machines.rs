@@ -224,7 +224,7 @@ fn if_served<T>(answer: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
 }
 
 /// Access to machines of one API version.
-pub(super) fn api(client: &Client, api_version: &str, namespace: &str) -> Api<DynamicObject> {
+pub(crate) fn api(client: &Client, api_version: &str, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &resource(api_version, "Machine"))
 }
 
@@ -234,7 +234,7 @@ pub(super) fn resource(api_version: &str, kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
-pub(super) fn group(api_version: &str) -> &str {
+pub(crate) fn group(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
