@@ -31,6 +31,10 @@ pub struct MachineSpec {
     pub zone: String,
     /// Whether an agent runs on it; without one it is only a node.
     pub has_agent: bool,
+    /// Its agent is that of a control-plane node under `controlPlanePolicy: Diagnose`: it may exempt itself (R4).
+    pub diagnoses: bool,
+    /// The Node object carries the label of the control plane.
+    pub control_plane: bool,
     /// Watchdog timeout, if there is a watchdog.
     pub watchdog: Option<Duration>,
     /// `isSoftwareRebootEnabled`.
@@ -201,6 +205,7 @@ impl Machine {
         let kubelet = Kubelet {
             node: self.spec.name.clone(),
             zone: self.spec.zone.clone(),
+            control_plane: self.spec.control_plane,
             api: Raw(self.around.client(self.kubelet_actor())),
             boot: Arc::clone(boot),
             oracle: self.around.oracle.clone(),
@@ -209,6 +214,15 @@ impl Machine {
             pace: self.spec.pace,
         };
         tokio::spawn(kubelet.run()).abort_handle()
+    }
+
+    /// Whether the kubelet of this boot runs and answers.
+    pub fn kubelet_answers(&self, boot: &Boot) -> bool {
+        let state = self.state();
+        let runs = state.tasks.get(2).is_some_and(|kubelet| !kubelet.is_finished());
+        runs && state.boot.as_ref().is_some_and(|now| now.id == boot.id)
+            && boot.is_alive()
+            && !self.around.network.is_frozen(self.kubelet_actor())
     }
 
     /// Starts the agent, unless it runs or the boot is over.

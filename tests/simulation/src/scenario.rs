@@ -99,6 +99,8 @@ fn node(number: u16, zones: u16) -> MachineSpec {
         name: format!("node-{number}"),
         zone: format!("zone-{}", number % zones),
         has_agent: true,
+        diagnoses: false,
+        control_plane: false,
         watchdog: Some(Duration::from_secs(10)),
         software_reboot: true,
         reset_works: true,

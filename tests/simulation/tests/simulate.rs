@@ -72,6 +72,41 @@ fn isolated_among(nodes: u16, agents: u16) -> Report {
     run(scenario)
 }
 
+/// Two nodes of one zone lose the API, the controller and the other zones, and reach each other.
+fn zone_cut(diagnose: bool) -> Report {
+    let mut scenario = Scenario::quiet(3, 5);
+    for node in scenario.nodes.iter_mut().filter(|node| node.zone == "zone-0") {
+        (node.diagnoses, node.reset_works) = (diagnose, false);
+    }
+    scenario.grace = Duration::from_secs(20);
+    scenario.unhealthy_for = Duration::from_secs(1);
+    let length = Duration::from_mins(4);
+    let fault = Fault::ZoneCut("zone-0".into());
+    scenario.faults = vec![Planned { at: Duration::from_secs(5), length, fault }];
+    scenario.healed_at = length;
+    let report = run(scenario);
+    well(&report);
+    report
+}
+
+#[test]
+fn control_plane_nodes_that_vouch_for_each_other_live_on_and_time_alone_proves_nothing_of_them() {
+    let before_healing = |report: &Report, what: &str| {
+        report.lines.iter().take_while(|line| !line.contains("HEALED")).filter(|line| line.contains(what)).count()
+    };
+    // Given two nodes that are cut off together: as workers both end, and both ends are proven by time
+    let workers = zone_cut(false);
+    assert_eq!(before_healing(&workers, " ended: "), 2, "{}", workers.lines.join("\n"));
+    assert_eq!(workers.waits.len(), 2, "{}", workers.lines.join("\n"));
+    // When they are control-plane nodes under `controlPlanePolicy: Diagnose`
+    let exempt = zone_cut(true);
+    // Then each lives on by the other's answer (R4), and so no lapse of time is a proof of their end.
+    assert!(exempt.diagnosed > 0);
+    assert_eq!(before_healing(&exempt, " ended: "), 0, "{}", exempt.lines.join("\n"));
+    assert_eq!(before_healing(&exempt, "PROOF"), 0, "{}", exempt.lines.join("\n"));
+    assert!(exempt.waits.is_empty(), "{:?}", exempt.kinds);
+}
+
 #[test]
 #[ignore = "a minute: cargo xtask simulate"]
 fn the_bound_between_intent_and_proof_is_the_same_for_3_30_and_300_nodes() {
