@@ -55,7 +55,7 @@ impl Env {
             resets_at: None,
             process: None,
             processes: 0,
-            juror: (index != 0).then(|| aged()),
+            juror: (index != 0).then(aged),
             disk: None,
             paused: false,
             cut: false,

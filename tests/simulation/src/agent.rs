@@ -12,7 +12,6 @@ use palisade_agent::api::kube::KubeApi;
 use palisade_agent::api::{Api, LeaseChange, StoredLease, WriteFailure};
 use palisade_agent::clock::Clock;
 use palisade_agent::devices::{Devices, Fed, Feeder, FeederReport, Leash, NotDisarmed, Report, Watchdog};
-use palisade_agent::diagnose::Diagnostics;
 use palisade_agent::host_file::HostStore;
 use palisade_agent::identity::{Keep, Keyring};
 use palisade_agent::juror::{JurorService, Shared};
@@ -26,6 +25,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::boot::Boot;
+use crate::diagnose::OwnKubelet;
 use crate::machine::Machine;
 use crate::network::{Actor, Network};
 use crate::peers::{Server, SimulatedPeers};
@@ -124,28 +124,6 @@ impl Watchdog for SimulatedWatchdog {
     fn disarm(self: Box<Self>) -> Result<(), NotDisarmed> {
         self.boot.disarm();
         Ok(())
-    }
-}
-
-/// What a control-plane node finds out about itself (R4): whether its kubelet answers within the limit.
-struct OwnKubelet {
-    machine: Machine,
-    boot: Arc<Boot>,
-}
-
-impl Diagnostics for OwnKubelet {
-    fn check(&self, limit: Duration) -> BoxFuture<'_, Result<(), String>> {
-        async move {
-            self.machine.around.network.thawed(self.machine.agent_actor()).await;
-            if self.machine.kubelet_answers(&self.boot) {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-                self.machine.around.oracle.diagnosed();
-                return Ok(());
-            }
-            tokio::time::sleep(limit).await;
-            Err(format!("the kubelet does not answer within {limit:?}"))
-        }
-        .boxed()
     }
 }
 
@@ -329,7 +307,7 @@ impl Agent {
             software_reboot: spec.software_reboot,
             watchdog: spec.watchdog.is_some(),
             steps: ResetSteps::default(),
-            diagnose: spec.diagnoses,
+            diagnose: spec.role.diagnoses(),
             spread: true,
         };
         let clock: Arc<dyn Clock> =
@@ -387,7 +365,7 @@ impl Agent {
         let (node, handle) = Node::new(Parts {
             me: Me { node: spec.name.clone(), boot_id, address },
             settings,
-            control_plane: spec.diagnoses,
+            control_plane: spec.role.diagnoses(),
             zone: Some(spec.zone.clone()),
             source: None,
             roster_interval: ROSTER,

@@ -20,6 +20,25 @@ use crate::trace::Trace;
 use crate::way::{Raw, Way};
 use crate::world::Breakage;
 
+/// What part of the cluster a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It ends itself like every other.
+    Worker,
+    /// Its agent is that of a control-plane node under `controlPlanePolicy: Diagnose`: it may exempt itself (R4).
+    ControlPlane {
+        /// The Node object says so too; without that the health check treats it like a worker.
+        labelled: bool,
+    },
+}
+
+impl Role {
+    /// Whether its agent may exempt itself.
+    pub fn diagnoses(self) -> bool {
+        self != Self::Worker
+    }
+}
+
 /// How a machine is built.
 #[derive(Debug, Clone)]
 pub struct MachineSpec {
@@ -31,10 +50,8 @@ pub struct MachineSpec {
     pub zone: String,
     /// Whether an agent runs on it; without one it is only a node.
     pub has_agent: bool,
-    /// Its agent is that of a control-plane node under `controlPlanePolicy: Diagnose`: it may exempt itself (R4).
-    pub diagnoses: bool,
-    /// The Node object carries the label of the control plane.
-    pub control_plane: bool,
+    /// What part of the cluster it is.
+    pub role: Role,
     /// Watchdog timeout, if there is a watchdog.
     pub watchdog: Option<Duration>,
     /// `isSoftwareRebootEnabled`.
@@ -205,7 +222,7 @@ impl Machine {
         let kubelet = Kubelet {
             node: self.spec.name.clone(),
             zone: self.spec.zone.clone(),
-            control_plane: self.spec.control_plane,
+            control_plane: self.spec.role == Role::ControlPlane { labelled: true },
             api: Raw(self.around.client(self.kubelet_actor())),
             boot: Arc::clone(boot),
             oracle: self.around.oracle.clone(),

@@ -7,6 +7,7 @@ use palisade_core::fencing::timing::Tuning;
 use crate::chance::Chance;
 use crate::control_plane::{Sort, Workload};
 use crate::fault::{Fault, Planned};
+use crate::machine::Role;
 use crate::network::{Cut, FailedWrite, Weather};
 use crate::scenario::{DEFAULT_TUNING, Scenario, TUNED, tuning};
 
@@ -109,7 +110,7 @@ impl Scenario {
         // Without the label the health check treats them like all others, and they are fenced more often.
         let labelled = chance.percent(30);
         for node in &mut self.nodes[..count] {
-            (node.diagnoses, node.control_plane) = (true, labelled);
+            node.role = Role::ControlPlane { labelled };
         }
     }
 

@@ -95,7 +95,7 @@ impl World {
             faults: self.scenario.faults.iter().map(|planned| planned.fault.name()).collect(),
             released: oracle.released(),
             diagnosed: oracle.diagnoses(),
-            control_plane: self.scenario.nodes.iter().filter(|node| node.diagnoses).count(),
+            control_plane: self.scenario.nodes.iter().filter(|node| node.role.diagnoses()).count(),
             contradicted: seen.contradicted.len(),
             kinds: certificates.map(|certificate| text(certificate, "/proof").to_owned()).collect(),
             lines: trace.lines(),
