@@ -245,7 +245,7 @@ impl Node {
             return None;
         }
         tracing::info!(control_plane, "the controller tells the role of this node");
-        Some(Event::SettingsChanged(self.configured.clone()))
+        Some(Event::SettingsChanged(effective(&self.configured, control_plane)))
     }
 
     /// What the own lease says to this side.

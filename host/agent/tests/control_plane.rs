@@ -142,3 +142,14 @@ async fn the_policy_can_be_taken_back_while_the_agents_run() {
     cluster.zone_cut(&["n1", "n4"], Cut::Blackhole);
     ends(&mut cluster, "n1").await;
 }
+
+#[tokio::test]
+async fn a_node_that_is_no_control_plane_node_any_more_exempts_itself_no_more() {
+    // Given a control-plane node that says it may exempt itself, when the controller takes its role back,
+    let mut cluster = cluster().await;
+    cluster.store.take_back_control_plane("n1");
+    cluster.pass(T).await;
+    // then its lease says so, although the configuration still tells control-plane nodes to diagnose.
+    assert!(!cluster.store.record("n1").unwrap().terms.claims.may_exempt);
+    assert!(cluster.store.record("n4").unwrap().terms.claims.may_exempt);
+}

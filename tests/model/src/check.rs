@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::configs;
 use crate::env::Env;
 use crate::mutants::{Mutant, Row};
-use crate::world::World;
+use crate::world::{Foul, World};
 
 /// The one property: everything that must never happen is recorded in the state when it happens.
 const SAFE: &str = "no false proof, no workload twice, no boot beyond its bound, no reboot without cause";
@@ -82,7 +82,7 @@ impl Report {
 
     /// A configuration with all rules: explored completely, nothing found.
     pub fn config(&mut self, config: Config) {
-        let (name, about) = (config.name, config.about);
+        let (name, about, limit) = (config.name, config.about, config.limit);
         let begun = Instant::now();
         let env = Env::new(config, None);
         let memo = Arc::clone(&env.memo);
@@ -91,18 +91,24 @@ impl Report {
         let counterexample = checker.discovery(SAFE).or_else(|| checker.discovery(LIVE));
         let complete = took < self.limit;
         let (states, steps) = (checker.unique_state_count(), checker.state_count());
-        let verdict = match (&counterexample, complete) {
-            (Some(_), _) => "VIOLATED",
-            (None, true) => "holds, complete",
-            (None, false) => "NOT COMPLETE",
+        let reboots = counterexample
+            .as_ref()
+            .is_some_and(|path| matches!(path.last_state().foul, Some(Foul::RebootedInOutage { .. })));
+        let verdict = match (&counterexample, limit) {
+            (Some(_), Some(limit)) if reboots => format!("known limit: {limit}"),
+            (Some(_), _) => "VIOLATED".to_owned(),
+            (None, Some(_)) => "LIMIT NOT SEEN: what is written about it is too careful".to_owned(),
+            (None, None) if complete => "holds, complete".to_owned(),
+            (None, None) => "NOT COMPLETE".to_owned(),
         };
+        let good = verdict == "holds, complete" || (reboots && limit.is_some());
         self.row(&format!(
             "{name:18} {states:>9} states {steps:>9} steps depth {:>3} healing {:>8} {:>6.1}s  {verdict}",
             checker.max_depth(),
             memo.len(),
             took.as_secs_f64()
         ));
-        if let Some(path) = counterexample {
+        if let Some(path) = counterexample.filter(|_| !good) {
             let path = path.into_vec();
             self.trace(&path);
             if let Some((state, _)) = path.last() {
@@ -110,7 +116,7 @@ impl Report {
                 self.row(&why);
             }
         }
-        if verdict != "holds, complete" {
+        if !good {
             self.bad.push(format!("configuration {name}: {verdict}"));
         }
         self.rows.push(json!({

@@ -48,6 +48,10 @@ pub struct Config {
     pub jurors: usize,
     /// Whether the other nodes run whole agents too.
     pub fleet: bool,
+    /// How long the processes of the jurors run when the exploration starts, in milliseconds.
+    pub juror_age: u64,
+    /// The limit of a promise that this configuration lies beyond: it has to be violated, and in this way only.
+    pub limit: Option<&'static str>,
     /// Controllers.
     pub controllers: usize,
     /// The controllers work for one remediation, as an old and a new leader do.
@@ -121,6 +125,17 @@ impl Config {
         }
     }
 
+    /// `T + 2 Wd + margin` of the nodes at the start, in milliseconds: as long as a juror of a process that started later
+    /// abstains.
+    pub const fn abstention(&self) -> u64 {
+        let wd = match self.watchdog {
+            Some(wd) => wd,
+            None => 500,
+        };
+        let bound = self.check + 4_000 + 2 * wd;
+        bound + bound / 100 + 500
+    }
+
     /// Timing of the jurors.
     pub fn juror_timing(&self) -> JurorTiming {
         let tuning = tuning(self.check);
@@ -148,6 +163,8 @@ pub const BASE: Config = Config {
     roster: None,
     jurors: 2,
     fleet: false,
+    juror_age: crate::start::ORIGIN,
+    limit: None,
     controllers: 1,
     one_owner: true,
     watchdog: Some(2_000),

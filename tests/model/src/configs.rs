@@ -1,7 +1,13 @@
 //! The configurations.
 
+use palisade_core::time::millis;
+
 use crate::budget::Budget;
-use crate::config::{BASE, Config, Cuts, ONLY};
+use crate::config::{BASE, Config, Cuts, ONLY, tuning};
+
+/// What is known about a whole-API outage: a juror whose process started less than the asker's bound ago is silent,
+/// because it cannot know what its earlier life answered. So the promise is to nodes of whose jurors most are older.
+const YOUNG: &str = "a node without a majority of jurors older than T + 2 Wd + margin may end in an outage";
 
 /// The configurations of every run, or all of them.
 pub fn all(deep: bool) -> Vec<Config> {
@@ -27,6 +33,7 @@ pub fn all(deep: bool) -> Vec<Config> {
     };
     let workers =
         Config { fellows: 0, jurors: 2, deaf: &[], unreachable: &[], cut_at_start: &[], ..control_plane.clone() };
+    let fleet = Config { calm: true, fleet: true, ..BASE };
     let remediations = Config { one_owner: false, ..leaders.clone() };
     let configs = vec![
         named(
@@ -164,9 +171,31 @@ pub fn all(deep: bool) -> Vec<Config> {
         ),
         named(
             "calm-fleet",
-            "nothing fails but the API as a whole; the jurors are whole agents too",
-            wide(Config { calm: true, fleet: true, ..BASE }),
+            "nothing fails but the API as a whole; all are whole agents, started T + 2 Wd + margin before",
+            Config { juror_age: BASE.abstention(), ..fleet.clone() },
             Budget { api: 2, ..none },
+        ),
+        named(
+            "calm-fleet-young",
+            "as calm-fleet, all started T later than that: nobody may speak before L",
+            Config {
+                juror_age: BASE.abstention() - millis(tuning(BASE.check).time_to_live()),
+                limit: Some(YOUNG),
+                ..fleet.clone()
+            },
+            Budget { api: 1, ..none },
+        ),
+        named(
+            "calm-fleet-restart",
+            "as calm-fleet with four agents, so three jurors each; one agent restarts before or in the outage",
+            Config { jurors: 3, juror_age: BASE.abstention(), narrow: true, ..fleet.clone() },
+            Budget { api: 1, juror_crash: 1, ..none },
+        ),
+        named(
+            "calm-fleet-pair",
+            "the same with three agents: a jury of two has no majority while one of them is young",
+            Config { limit: Some(YOUNG), narrow: true, ..fleet },
+            Budget { api: 1, juror_crash: 1, ..none },
         ),
         named(
             "evidence",

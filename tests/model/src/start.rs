@@ -46,6 +46,7 @@ impl Env {
     /// The first state: nothing published yet, or, where the first claim is not the subject, a node that claims.
     pub fn start(&self) -> World {
         let config = &self.config;
+        let aged = || Juror::new(Mono(ORIGIN.saturating_sub(config.juror_age)), config.juror_timing());
         let node = |index: usize| Node {
             boot: 1,
             boots: 1,
@@ -54,7 +55,7 @@ impl Env {
             resets_at: None,
             process: None,
             processes: 0,
-            juror: (index != 0).then(|| Juror::new(Mono(0), config.juror_timing())),
+            juror: (index != 0).then(aged),
             disk: None,
             paused: false,
             cut: false,
@@ -104,9 +105,9 @@ impl Env {
         };
         for index in 0..agents {
             self.start_agent(&mut world, index);
-            if index != 0 {
-                // The jurors are old, also where they belong to whole agents.
-                world.node(index).juror = Some(Juror::new(Mono(0), config.juror_timing()));
+            if config.fleet || index != 0 {
+                // The jurors are as old as configured, also where they belong to whole agents.
+                world.node(index).juror = Some(aged());
             }
         }
         let calm = std::mem::take(&mut world.budget);

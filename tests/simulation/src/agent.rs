@@ -12,7 +12,6 @@ use palisade_agent::api::kube::KubeApi;
 use palisade_agent::api::{Api, LeaseChange, StoredLease, WriteFailure};
 use palisade_agent::clock::Clock;
 use palisade_agent::devices::{Devices, Fed, Feeder, FeederReport, Leash, NotDisarmed, Report, Watchdog};
-use palisade_agent::diagnose::SelfDiagnosis;
 use palisade_agent::host_file::HostStore;
 use palisade_agent::identity::{Keep, Keyring};
 use palisade_agent::juror::{JurorService, Shared};
@@ -26,6 +25,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::boot::Boot;
+use crate::diagnose::OwnKubelet;
 use crate::machine::Machine;
 use crate::network::{Actor, Network};
 use crate::peers::{Server, SimulatedPeers};
@@ -307,7 +307,7 @@ impl Agent {
             software_reboot: spec.software_reboot,
             watchdog: spec.watchdog.is_some(),
             steps: ResetSteps::default(),
-            diagnose: false,
+            diagnose: spec.role.diagnoses(),
             spread: true,
         };
         let clock: Arc<dyn Clock> =
@@ -365,7 +365,7 @@ impl Agent {
         let (node, handle) = Node::new(Parts {
             me: Me { node: spec.name.clone(), boot_id, address },
             settings,
-            control_plane: false,
+            control_plane: spec.role.diagnoses(),
             zone: Some(spec.zone.clone()),
             source: None,
             roster_interval: ROSTER,
@@ -373,7 +373,7 @@ impl Agent {
             api,
             peers: Arc::new(peers) as Arc<dyn Peers>,
             devices: Arc::new(devices) as Arc<dyn Devices>,
-            diagnostics: Arc::new(SelfDiagnosis::new(None)),
+            diagnostics: Arc::new(OwnKubelet { machine: machine.clone(), boot: Arc::clone(boot) }),
             host: Arc::new(host) as Arc<dyn HostStore>,
             host_file,
             keyring,

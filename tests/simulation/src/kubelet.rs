@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use palisade_api::keys::cluster::CONTROL_PLANE_ROLE;
 use serde_json::{Value, json};
 
 use crate::boot::Boot;
@@ -25,6 +26,8 @@ pub struct Kubelet {
     pub node: String,
     /// Zone label.
     pub zone: String,
+    /// Whether the node is labelled as one of the control plane.
+    pub control_plane: bool,
     /// Its way to the API.
     pub api: Raw,
     /// The boot it runs in.
@@ -75,10 +78,13 @@ impl Kubelet {
         let node = match self.api.get(&path).await {
             Ok(node) => node,
             Err(Code(404)) => {
-                let new = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": self.node,
+                let mut new = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": self.node,
                     "annotations": { "volumes.kubernetes.io/controller-managed-attach-detach": "true" },
                     "labels": { "kubernetes.io/hostname": self.node, "kubernetes.io/os": "linux",
                         "node-role.kubernetes.io/worker": "", "topology.kubernetes.io/zone": self.zone } } });
+                if self.control_plane {
+                    new["metadata"]["labels"][CONTROL_PLANE_ROLE] = json!("");
+                }
                 self.api.create("/api/v1/nodes", &new).await?
             }
             Err(code) => return Err(code),

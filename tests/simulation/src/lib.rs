@@ -2,7 +2,7 @@
 //!
 //! - [`seam`]: time and chance of everything, below the standard library.
 //! - [`network`], [`way`], [`peers`]: who reaches whom; requests to the sandbox's API store; calls between agents.
-//! - [`machine`], [`boot`], [`agent`], [`kubelet`]: a node; its agent is the real one.
+//! - [`machine`], [`boot`], [`agent`], [`diagnose`], [`kubelet`]: a node; its agent is the real one.
 //! - [`control_plane`]: what a control plane does around the API.
 //! - [`scenario`], [`fault`], [`play`]: what goes wrong, by seed. [`world`]: a run. [`oracle`], [`verdict`]: the judge. [`report`]: the result. [`trace`]: the proof
 //!   that two runs were the same.
@@ -14,6 +14,7 @@ pub mod agent;
 pub mod boot;
 pub mod chance;
 pub mod control_plane;
+pub mod diagnose;
 pub mod fault;
 pub mod kubelet;
 pub mod machine;

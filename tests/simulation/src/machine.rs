@@ -20,6 +20,25 @@ use crate::trace::Trace;
 use crate::way::{Raw, Way};
 use crate::world::Breakage;
 
+/// What part of the cluster a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It ends itself like every other.
+    Worker,
+    /// Its agent is that of a control-plane node under `controlPlanePolicy: Diagnose`: it may exempt itself (R4).
+    ControlPlane {
+        /// The Node object says so too; without that the health check treats it like a worker.
+        labelled: bool,
+    },
+}
+
+impl Role {
+    /// Whether its agent may exempt itself.
+    pub fn diagnoses(self) -> bool {
+        self != Self::Worker
+    }
+}
+
 /// How a machine is built.
 #[derive(Debug, Clone)]
 pub struct MachineSpec {
@@ -31,6 +50,8 @@ pub struct MachineSpec {
     pub zone: String,
     /// Whether an agent runs on it; without one it is only a node.
     pub has_agent: bool,
+    /// What part of the cluster it is.
+    pub role: Role,
     /// Watchdog timeout, if there is a watchdog.
     pub watchdog: Option<Duration>,
     /// `isSoftwareRebootEnabled`.
@@ -201,6 +222,7 @@ impl Machine {
         let kubelet = Kubelet {
             node: self.spec.name.clone(),
             zone: self.spec.zone.clone(),
+            control_plane: self.spec.role == Role::ControlPlane { labelled: true },
             api: Raw(self.around.client(self.kubelet_actor())),
             boot: Arc::clone(boot),
             oracle: self.around.oracle.clone(),
@@ -209,6 +231,15 @@ impl Machine {
             pace: self.spec.pace,
         };
         tokio::spawn(kubelet.run()).abort_handle()
+    }
+
+    /// Whether the kubelet of this boot runs and answers.
+    pub fn kubelet_answers(&self, boot: &Boot) -> bool {
+        let state = self.state();
+        let runs = state.tasks.get(2).is_some_and(|kubelet| !kubelet.is_finished());
+        runs && state.boot.as_ref().is_some_and(|now| now.id == boot.id)
+            && boot.is_alive()
+            && !self.around.network.is_frozen(self.kubelet_actor())
     }
 
     /// Starts the agent, unless it runs or the boot is over.

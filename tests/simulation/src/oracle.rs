@@ -13,6 +13,7 @@ struct State {
     fouls: Vec<String>,
     boots_ended: Vec<(String, String, String)>,
     released: usize,
+    diagnosed: usize,
 }
 
 /// Sees every start and end; clones share it.
@@ -71,6 +72,16 @@ impl Oracle {
     /// A controller took something away by force.
     pub fn release(&self) {
         self.state().released += 1;
+    }
+
+    /// The diagnostics of a control-plane node passed: it may exempt itself (R4).
+    pub fn diagnosed(&self) {
+        self.state().diagnosed += 1;
+    }
+
+    /// How often they did.
+    pub fn diagnoses(&self) -> usize {
+        self.state().diagnosed
     }
 
     /// How often that happened.

@@ -161,7 +161,9 @@ impl Peers for SimulatedPeers {
             let answer = match answer {
                 Ok(AskAnswer::Relayed) => PeerAnswer::Relayed,
                 Ok(AskAnswer::NoApi) => PeerAnswer::NoApi,
-                Ok(AskAnswer::Unknown { why }) | Err(why) => PeerAnswer::Unknown { why },
+                // It answered: for R4 that shows that it is there.
+                Ok(AskAnswer::Unknown { why }) => PeerAnswer::Undecided { why },
+                Err(why) => PeerAnswer::Unknown { why },
                 Ok(AskAnswer::IntentExists { intent_uid, boot_id }) => match BootId::new(boot_id) {
                     Some(boot_id) => PeerAnswer::IntentExists { uid: intent_uid, boot_id },
                     None => PeerAnswer::Unknown { why: "an intent without a boot".into() },

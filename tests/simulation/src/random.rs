@@ -7,6 +7,7 @@ use palisade_core::fencing::timing::Tuning;
 use crate::chance::Chance;
 use crate::control_plane::{Sort, Workload};
 use crate::fault::{Fault, Planned};
+use crate::machine::Role;
 use crate::network::{Cut, FailedWrite, Weather};
 use crate::scenario::{DEFAULT_TUNING, Scenario, TUNED, tuning};
 
@@ -75,6 +76,7 @@ impl Scenario {
             (node.heartbeat, node.pace) = (Duration::from_secs(heartbeat), Duration::from_secs(look));
         }
         let sorts = [Sort::StatefulSet, Sort::StatefulSetWithoutVolume, Sort::ReplicaSet, Sort::PatientJob, Sort::Bare];
+        scenario.control_plane(seed);
         scenario.workloads = (0..chance.between(2, 4))
             .map(|number| Workload { name: format!("w{number}"), sort: chance.pick(&sorts) })
             .collect();
@@ -95,6 +97,21 @@ impl Scenario {
             scenario.healed_at = scenario.faults.iter().map(|fault| fault.at + fault.length).max().unwrap_or_default();
         }
         scenario
+    }
+
+    /// Some clusters have control-plane nodes under `controlPlanePolicy: Diagnose`. Drawn from numbers of its own, so that
+    /// all other seeds stay what they were.
+    fn control_plane(&mut self, seed: u64) {
+        let mut chance = Chance::new(seed, 4);
+        if !chance.percent(30) {
+            return;
+        }
+        let count = chance.between(1, 3).min(self.nodes.len() as u64 - 1) as usize;
+        // Without the label the health check treats them like all others, and they are fenced more often.
+        let labelled = chance.percent(30);
+        for node in &mut self.nodes[..count] {
+            node.role = Role::ControlPlane { labelled };
+        }
     }
 
     /// Nothing but whole-API outages: nobody may reboot.

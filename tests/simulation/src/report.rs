@@ -34,6 +34,10 @@ pub struct Report {
     pub faults: BTreeSet<&'static str>,
     /// Pods and nodes that a controller took away by force, after a proof.
     pub released: usize,
+    /// How often the self diagnostics of a control-plane node passed while it had lost the API (R4).
+    pub diagnosed: usize,
+    /// Control-plane nodes that may exempt themselves.
+    pub control_plane: usize,
     /// Intents whose proof was contradicted by a sign of life.
     pub contradicted: usize,
     /// Proofs by kind.
@@ -58,6 +62,8 @@ impl Report {
             bounds: Vec::new(),
             faults: BTreeSet::new(),
             released: 0,
+            diagnosed: 0,
+            control_plane: 0,
             contradicted: 0,
             kinds: Vec::new(),
             lines: Vec::new(),
@@ -88,6 +94,8 @@ impl World {
             bounds: by_time.iter().map(bound).collect(),
             faults: self.scenario.faults.iter().map(|planned| planned.fault.name()).collect(),
             released: oracle.released(),
+            diagnosed: oracle.diagnoses(),
+            control_plane: self.scenario.nodes.iter().filter(|node| node.role.diagnoses()).count(),
             contradicted: seen.contradicted.len(),
             kinds: certificates.map(|certificate| text(certificate, "/proof").to_owned()).collect(),
             lines: trace.lines(),

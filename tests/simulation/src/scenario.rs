@@ -6,7 +6,7 @@ use palisade_core::fencing::timing::{Tuning, life_bound};
 
 use crate::control_plane::{Sort, Workload};
 use crate::fault::Planned;
-use crate::machine::MachineSpec;
+use crate::machine::{MachineSpec, Role};
 
 /// A whole run.
 #[derive(Debug, Clone)]
@@ -99,6 +99,7 @@ fn node(number: u16, zones: u16) -> MachineSpec {
         name: format!("node-{number}"),
         zone: format!("zone-{}", number % zones),
         has_agent: true,
+        role: Role::Worker,
         watchdog: Some(Duration::from_secs(10)),
         software_reboot: true,
         reset_works: true,

@@ -62,7 +62,10 @@ impl World {
             }
             let agents = self.machines.iter().filter(|machine| machine.spec.has_agent).count();
             let full = agents.saturating_sub(1).min(15);
-            if !record.terms.claims.self_fences || record.terms.jury.len() < full {
+            if !record.terms.claims.self_fences
+                || record.terms.claims.may_exempt != machine.spec.role.diagnoses()
+                || record.terms.jury.len() < full
+            {
                 return Some(format!(
                     "{name} has a jury of {} of {full}, claims {:?}",
                     record.terms.jury.len(),

@@ -86,6 +86,11 @@ impl Store {
         self.inner.lock().unwrap().change(node, [(CONTROL_PLANE.to_owned(), Some("true".to_owned()))].into());
     }
 
+    /// The node lost that label, so the controller takes back what it told.
+    pub fn take_back_control_plane(&self, node: &str) {
+        self.inner.lock().unwrap().change(node, [(CONTROL_PLANE.to_owned(), None)].into());
+    }
+
     /// What the controller does for signing requests.
     pub fn issue_certificates(&self, authority: &Authority) {
         let mut inner = self.inner.lock().unwrap();

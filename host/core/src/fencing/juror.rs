@@ -4,6 +4,14 @@
 //! it confirms that nobody can write there (`NoApi`, rule R3). And it does one thing for the controller: it promises to
 //! answer "an intent exists" from now on. Promises and `NoApi` exclude each other, so both are decided here, under one
 //! lock: recorded first, sent after.
+//!
+//! Both live in the memory of a process, so a process that started less than the asker's `T + 2 Wd + margin` ago gives
+//! neither: its earlier life may have promised, or have said `NoApi`, and it would not know. That is the limit of "a
+//! whole-API outage reboots nobody": it is kept to every node of whose jury a strict majority has run for that long
+//! when the outage begins (defaults with a watchdog of 10 s: 93.4 s). After all agents started together, and for a jury
+//! of two whenever one of them has restarted, an outage within that time may end nodes; never is a workload released
+//! for it without a proof. The model's configurations `calm-fleet`, `calm-fleet-restart`, `calm-fleet-young` and
+//! `calm-fleet-pair` show both sides, its mutant `young-juror-answers` why it cannot be shorter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -37,6 +37,8 @@ fn coverage(reports: &[Report]) -> BTreeMap<String, usize> {
         let outcomes = [
             ("a release", report.released > 0),
             ("a contradiction", report.contradicted > 0),
+            ("control-plane nodes under R4", report.control_plane > 0),
+            ("self diagnostics that passed", report.diagnosed > 0),
             ("no boot ended", report.boots_ended == 0),
         ];
         let outcomes = outcomes.into_iter().filter(|(_, is)| *is).map(|(what, _)| what.to_owned());
