@@ -25,9 +25,7 @@ const DENY: &str = "approval.palisade.dev/deny";
 const BREAK_GLASS: &str = "approval.palisade.dev/break-glass";
 
 fn ha(id: &'static str) -> Draft {
-    case(id, Keep, SECTION)
-        .real("admission policies and identities")
-        .slow("NOT RUN YET on the real control plane; remove this line once it was")
+    case(id, Keep, SECTION).real("admission policies and identities")
 }
 
 /// The cases.
