@@ -12,14 +12,17 @@ use super::machines::{annotate, know, remediate};
 use crate::node::State::Sick;
 use crate::world::{SOON, World};
 
-const VERSION: &str = "v1beta2";
+/// Version of the machines.
+pub const VERSION: &str = "v1beta2";
 
-fn machines(world: &World) -> Api<DynamicObject> {
+/// Machines in the namespace of a case.
+pub fn machines(world: &World) -> Api<DynamicObject> {
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("cluster.x-k8s.io", VERSION, "Machine"));
     Api::namespaced_with(world.plane.client.clone(), &world.name, &kind)
 }
 
-async fn define(world: &World) -> anyhow::Result<()> {
+/// Makes the kind known.
+pub async fn define(world: &World) -> anyhow::Result<()> {
     let path = world.plane.parts.fixtures.join("cluster-api/cluster.x-k8s.io_machines.yaml");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let definition: Value = serde_yaml_ng::from_str(&text)?;

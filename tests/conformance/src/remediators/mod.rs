@@ -2,6 +2,8 @@
 
 pub mod approval;
 mod cluster_api;
+mod contract;
+pub mod devices;
 pub mod fence_agents;
 pub mod machine_deletion;
 mod machines;
@@ -9,6 +11,7 @@ pub mod metal3;
 pub mod script;
 pub mod shared;
 pub mod subject;
+pub mod weaknesses;
 
 use crate::case::Case;
 
@@ -16,6 +19,7 @@ use crate::case::Case;
 pub fn cases() -> Vec<Case> {
     [
         shared::cases(),
+        contract::cases(),
         machine_deletion::cases(),
         fence_agents::cases(),
         metal3::cases(),
