@@ -41,7 +41,7 @@ pub struct FenceAgentsRemediationSpec {
     pub shared_secret_name: Option<String>,
     /// Parameters of all nodes; {{.NodeName}} stands for the node.
     // The limits are what the cost budget of the rules on it needs.
-    #[schemars(extend("maxProperties" = 256, "additionalProperties" = { "type": "string", "maxLength": 16384 }))]
+    #[schemars(extend("maxProperties" = 128, "additionalProperties" = { "type": "string", "maxLength": 16384 }))]
     #[serde(rename = "sharedparameters", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shared_parameters: BTreeMap<String, String>,
     /// Time limit of one run.
@@ -214,6 +214,29 @@ const fn known_action(path: &'static str) -> Rule {
     )
 }
 
+/// No attempt is no success, and what is tried for ever never lets an escalation move on. The controller checks the same.
+const fn bounded_count(path: &'static str) -> Rule {
+    Rule::new(path, "self >= 1 && self <= 100", "retrycount must be 1 to 100: without an attempt nothing is fenced")
+}
+
+/// An agent that gets no time cannot act. The controller checks the same.
+const fn bounded_timeout(path: &'static str) -> Rule {
+    Rule::new(
+        path,
+        "duration(self.replace('µ', 'u')) >= duration('1s') && duration(self.replace('µ', 'u')) <= duration('30m')",
+        "timeout must be 1s to 30m",
+    )
+}
+
+/// The one placeholder is `{{.NodeName}}`; what is left of one after it was taken out is another one, or half of one.
+const fn known_placeholder(path: &'static str) -> Rule {
+    Rule::new(
+        path,
+        "self.all(p, !self[p].replace(' ', '').replace('-', '').replace('{{.NodeName}}', '.').contains('{{'))",
+        "only the placeholder {{.NodeName}} is known; correct it, or write the value without {{",
+    )
+}
+
 /// What other operators check in a webhook and the schema alone can decide; the rest is checked at run time.
 const RULES: &[Rule] = &[
     Rule::new(
@@ -226,6 +249,9 @@ const RULES: &[Rule] = &[
     has_parameters("spec"),
     tells_nodes_apart("spec"),
     known_action("spec.sharedparameters"),
+    known_placeholder("spec.sharedparameters"),
+    bounded_count("spec.retrycount"),
+    bounded_timeout("spec.timeout"),
 ];
 
 const TEMPLATE_RULES: &[Rule] = &[
@@ -237,4 +263,7 @@ const TEMPLATE_RULES: &[Rule] = &[
     has_parameters("spec.template.spec"),
     tells_nodes_apart("spec.template.spec"),
     known_action("spec.template.spec.sharedparameters"),
+    known_placeholder("spec.template.spec.sharedparameters"),
+    bounded_count("spec.template.spec.retrycount"),
+    bounded_timeout("spec.template.spec.timeout"),
 ];

@@ -16,6 +16,9 @@ pub struct Progress {
     /// Node under remediation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// UID of the node object when the remediation was taken up. Another node of the same name is another node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_uid: Option<String>,
     /// Number of committed steps.
     pub step: i64,
     /// Name of the step that the remediator reached last.

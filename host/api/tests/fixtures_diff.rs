@@ -151,8 +151,10 @@ const INTENDED: &[(&str, &str, &str)] = &[
     (
         "FenceAgentsRemediation",
         "spec.sharedparameters#x-kubernetes-validations",
-        "only reboot and off are supported actions",
+        "only reboot and off are supported actions, only one placeholder is known",
     ),
+    ("FenceAgentsRemediation", "spec.retrycount#x-kubernetes-validations", "no attempt is no success (B.2 #1)"),
+    ("FenceAgentsRemediation", "spec.timeout#x-kubernetes-validations", "an agent that gets no time cannot act (X-21)"),
     (
         "FenceAgentsRemediationTemplate",
         "spec.template.spec#x-kubernetes-validations",
@@ -171,7 +173,17 @@ const INTENDED: &[(&str, &str, &str)] = &[
     (
         "FenceAgentsRemediationTemplate",
         "spec.template.spec.sharedparameters#x-kubernetes-validations",
-        "only reboot and off are supported actions",
+        "only reboot and off are supported actions, only one placeholder is known",
+    ),
+    (
+        "FenceAgentsRemediationTemplate",
+        "spec.template.spec.retrycount#x-kubernetes-validations",
+        "no attempt is no success (B.2 #1)",
+    ),
+    (
+        "FenceAgentsRemediationTemplate",
+        "spec.template.spec.timeout#x-kubernetes-validations",
+        "an agent that gets no time cannot act (X-21)",
     ),
 ];
 

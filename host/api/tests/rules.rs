@@ -308,6 +308,31 @@ fn fence_agents_need_parameters_that_tell_nodes_apart() {
 }
 
 #[test]
+fn b2_1_counts_and_time_limits_of_fence_agents_are_bounded() {
+    let kind = "FenceAgentsRemediation";
+    for (count, timeout) in [(1, "1s"), (100, "30m"), (5, "1m30s")] {
+        accepted(kind, json!({ "retrycount": count, "timeout": timeout }));
+    }
+    for count in [-1, 0, 101] {
+        refused(kind, json!({ "retrycount": count }), &["retrycount must be 1 to 100"]);
+    }
+    for timeout in ["0s", "999ms", "31m"] {
+        refused(kind, json!({ "timeout": timeout }), &["timeout must be 1s to 30m"]);
+    }
+}
+
+#[test]
+fn fa_08_only_one_placeholder_is_known() {
+    let kind = "FenceAgentsRemediation";
+    for text in ["{{.NodeName}}", "a-{{ .NodeName}}.{{- .NodeName -}}", "plain } { text"] {
+        accepted(kind, json!({ "sharedparameters": { "--ip": text } }));
+    }
+    for text in ["{{.Secret}}", "{{.NodeName", "{{.NodeName}}{{if x}}"] {
+        refused(kind, json!({ "sharedparameters": { "--ip": text } }), &["only the placeholder {{.NodeName}}"]);
+    }
+}
+
+#[test]
 fn a_remediator_has_one_source() {
     accepted("Remediator", json!({}));
     refused("Remediator", json!({ "source": { "file": "/a.wasm" } }), &["exactly one of"]);

@@ -224,7 +224,6 @@ async fn a_job_that_is_declared_to_be_evidence_releases() {
 
 /// M3-01, M3-04: hold, off, release, let go, by somebody who plays the operator of hosts.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "does not pass yet: the host is not held"]
 async fn m3_01_a_host_is_held_off_released_and_let_go() {
     let bench = Bench::start().await;
     bench.pod("web-0", NODE).await;
@@ -244,7 +243,6 @@ async fn m3_01_a_host_is_held_off_released_and_let_go() {
 
 /// M3-06 and M3-12: a host that its user keeps off is not touched; a hold goes with the remediation.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "does not pass yet: the host is not held"]
 async fn b7_2_a_hold_goes_with_the_remediation_also_when_the_machine_is_gone() {
     let bench = Bench::start().await;
     bench.hosts().await;

@@ -124,6 +124,29 @@ impl Node {
         self.world.until(&what, "Node", "", &self.name, |node| shows(node, &expected)).await.map(drop)
     }
 
+    /// Waits until the node carries this taint, as `key=value:effect`.
+    pub async fn shows_taint(&self, taint: &str) -> anyhow::Result<()> {
+        self.taints_are(&format!("taint {taint}"), |all| all.iter().any(|known| known == taint)).await
+    }
+
+    /// Waits until the node does not carry this taint.
+    pub async fn lost_taint(&self, taint: &str) -> anyhow::Result<()> {
+        self.taints_are(&format!("no taint {taint}"), |all| all.iter().all(|known| known != taint)).await
+    }
+
+    async fn taints_are(&self, what: &str, wanted: impl Fn(&[String]) -> bool) -> anyhow::Result<()> {
+        let probe = |node: &Value| {
+            let all = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
+            let part = |taint: &Value, name: &str| taint[name].as_str().unwrap_or_default().to_owned();
+            let all: Vec<String> = all
+                .iter()
+                .map(|taint| format!("{}={}:{}", part(taint, "key"), part(taint, "value"), part(taint, "effect")))
+                .collect();
+            if wanted(&all) { Ok(()) } else { Err(format!("{all:?}")) }
+        };
+        self.world.until(&format!("node {}: {what}", self.name), "Node", "", &self.name, probe).await.map(drop)
+    }
+
     /// The object is deleted.
     pub async fn vanishes(&self) -> anyhow::Result<()> {
         self.world.delete("Node", "", &self.name).await

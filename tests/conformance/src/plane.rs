@@ -93,6 +93,7 @@ impl Plane {
     pub async fn start(kind: BackendKind, name: &str, parts: &Parts) -> anyhow::Result<Rc<Self>> {
         let dir = parts.dir.join(format!("{kind}-{name}"));
         std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+        crate::remediators::devices::install(&dir)?;
         let launcher = Launcher { palisade: parts.palisade.clone(), logs: dir.join("logs") };
         let (running, kubeconfig) = match kind {
             BackendKind::Sandbox => sandbox(&dir).await?,
@@ -115,7 +116,7 @@ impl Plane {
     }
 
     fn learn_builtin(&self) {
-        const BUILTIN: [(&str, &str, &str, &str); 12] = [
+        const BUILTIN: [(&str, &str, &str, &str); 15] = [
             ("", "v1", "Node", "nodes"),
             ("", "v1", "Namespace", "namespaces"),
             ("", "v1", "Event", "events"),
@@ -123,6 +124,9 @@ impl Plane {
             ("", "v1", "ServiceAccount", "serviceaccounts"),
             ("", "v1", "Secret", "secrets"),
             ("", "v1", "ConfigMap", "configmaps"),
+            ("batch", "v1", "CronJob", "cronjobs"),
+            ("batch", "v1", "Job", "jobs"),
+            ("storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments"),
             ("coordination.k8s.io", "v1", "Lease", "leases"),
             ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
             ("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles"),
@@ -223,21 +227,33 @@ impl Plane {
 
     /// The definition of policies with those rules taken out that `remove` names; it is effective when this returns.
     pub async fn loosen(&self, remove: &dyn Fn(&str) -> bool, probe: &Value) -> anyhow::Result<()> {
-        let path = self.parts.crds.join("remediation.medik8s.io_nodehealthchecks.yaml");
+        self.loosen_kind("remediation.medik8s.io", "nodehealthchecks", remove, probe).await
+    }
+
+    /// The same for another kind of ours; `probe` is an object that the whole definition refuses.
+    pub async fn loosen_kind(
+        &self,
+        group: &str,
+        plural: &str,
+        remove: &dyn Fn(&str) -> bool,
+        probe: &Value,
+    ) -> anyhow::Result<()> {
+        let path = self.parts.crds.join(format!("{group}_{plural}.yaml"));
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let mut definition: Value =
             serde_yaml_ng::from_str(&text).with_context(|| format!("definition in {}", path.display()))?;
         definitions::without_rules(&mut definition, remove);
         // Replaced and not merged: what is left out has to go.
         let api = self.api("CustomResourceDefinition", "")?;
-        let name = "nodehealthchecks.remediation.medik8s.io";
         let spec = definition["spec"].take();
-        api.patch(name, &PatchParams::default(), &Patch::Merge(json!({ "spec": spec }))).await?;
-        let policies = self.api("NodeHealthCheck", "")?;
+        let name = format!("{plural}.{group}");
+        api.patch(&name, &PatchParams::default(), &Patch::Merge(json!({ "spec": spec }))).await?;
+        let namespace = probe["metadata"]["namespace"].as_str().unwrap_or_default();
+        let objects = self.api(probe["kind"].as_str().unwrap_or_default(), namespace)?;
         let probe: DynamicObject = serde_json::from_value(probe.clone())?;
         let parameters = PostParams { dry_run: true, ..PostParams::default() };
         let started = Instant::now();
-        while let Err(error) = policies.create(&parameters, &probe).await {
+        while let Err(error) = objects.create(&parameters, &probe).await {
             anyhow::ensure!(started.elapsed() < SERVED_LIMIT, "the looser definition is not effective: {error}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -280,6 +296,7 @@ impl Plane {
         args.extend(["--remediators".into(), self.parts.remediators.clone().into()]);
         args.extend(["--module-cache".into(), self.parts.dir.join("module-cache").into()]);
         args.extend(["--observer".into(), start.name.clone().into()]);
+        args.extend(["--fence-agent-folder".into(), crate::remediators::devices::agents(&self.dir).into()]);
         args.extend(start.args.iter().map(OsString::from));
         let log = std::env::var("PALISADE_LAB_LOG").unwrap_or_else(|_| "info,palisade=debug".to_owned());
         let mut env = vec![("RUST_LOG".to_owned(), log), ("NO_COLOR".to_owned(), "1".to_owned())];

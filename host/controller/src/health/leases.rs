@@ -216,7 +216,7 @@ fn owners(node: &NodeView) -> Value {
 }
 
 /// What decisions read of a lease.
-pub(super) fn view(lease: &Lease) -> NodeLease {
+pub(crate) fn view(lease: &Lease) -> NodeLease {
     let spec = lease.spec.clone().unwrap_or_default();
     NodeLease {
         holder: spec.holder_identity.unwrap_or_default(),

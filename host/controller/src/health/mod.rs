@@ -40,6 +40,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::leader::Leadership;
 
 pub use self::guard::ControlPlaneGuard;
+pub(crate) use self::leases::view;
 pub use self::observe::{News, Observe};
 
 use self::definitions::Definitions;

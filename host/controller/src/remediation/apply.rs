@@ -188,6 +188,11 @@ impl<K: Remediation> Pass<K> {
         if snapshot::claim(&self.target.uid, proof).id().as_str() != named || proof.grade < self.require() {
             return Ok(false);
         }
+        if self.held_back {
+            // Each try reads the device: once in a pass is enough.
+            return Ok(false);
+        }
+        self.held_back = true;
         if let Some(why) = self.withdrawn(proof).await? {
             tracing::warn!(node = self.target.node, why, "nothing is released");
             return Ok(false);

@@ -49,6 +49,11 @@ impl<K: Remediation> Pass<K> {
             let message = format!("remediator {} is not called: {why}; {remedy}", served.remediator);
             return self.unserved(&message).await;
         }
+        if super::outside::acts_from_outside(&served.module)
+            && let Some(wait) = self.keep_node(node).await?
+        {
+            return Ok(wait);
+        }
         status::stand(&mut self.status, Standing::Started, "");
         self.latch(&served).await;
         self.keep_up_fencing();
@@ -113,7 +118,7 @@ impl<K: Remediation> Pass<K> {
         Ok(!matches!(outcome, Outcome::Working { .. }))
     }
 
-    async fn unserved(&mut self, message: &str) -> Result<Action, Error> {
+    pub(super) async fn unserved(&mut self, message: &str) -> Result<Action, Error> {
         status::stand(&mut self.status, Standing::Stopped(reason::FAILED), message);
         self.status.last_error = Some(message.to_owned());
         self.event(Kind::Warning, event::FAILED, message).await;
@@ -390,6 +395,7 @@ impl<K: Remediation> Pass<K> {
                 status::happened(self.progress(), Stage::Failed, &at, why, why);
                 self.save().await?;
                 self.event(Kind::Warning, event::FAILED, why).await;
+                self.release_node().await?;
                 Ok(Action::requeue(DEFAULT_PAUSE))
             }
         }

@@ -16,8 +16,9 @@ use super::pass;
 use crate::context::Context;
 use crate::error::Error;
 
-/// So many remediations of a kind are worked on at the same time.
-const CONCURRENCY: u16 = 16;
+/// So many remediations of a kind are worked on at the same time. A pass mostly waits: for the API server, and for a
+/// device to be read before a release. Devices that are slow must not keep the others' passes waiting.
+const CONCURRENCY: u16 = 64;
 
 /// Reconciles all remediations of a kind until the future is dropped.
 pub async fn run<K: Remediation>(context: Arc<Context>, mut triggers: UnboundedReceiver<(String, String)>) {

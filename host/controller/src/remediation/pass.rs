@@ -26,7 +26,7 @@ use crate::fence::lease;
 use crate::fence::read::{boot_of, is_ready};
 
 /// Pause before a look at something that nothing announces.
-const IDLE: Duration = Duration::from_secs(10);
+pub(super) const IDLE: Duration = Duration::from_secs(10);
 /// Pause after a lost race for the status.
 const RACE: Duration = Duration::from_millis(200);
 /// No pass takes longer. A large release goes on in the next one.
@@ -41,6 +41,10 @@ pub struct Pass<K> {
     pub(super) target: Target,
     pub(super) status: Status,
     saved: Status,
+    /// The node of this name is not the one that the remediation was taken up for.
+    pub(super) replaced: bool,
+    /// A release was tried in this pass, and held back.
+    pub(super) held_back: bool,
 }
 
 /// Looks at a remediation and does what is due.
@@ -82,7 +86,7 @@ impl<K: Remediation> Pass<K> {
     fn new(context: Arc<Context>, object: K) -> Self {
         let target = object.target(target::node_name(&object));
         let status = object.status();
-        Self { context, object, target, saved: status.clone(), status }
+        Self { context, object, target, saved: status.clone(), status, replaced: false, held_back: false }
     }
 
     fn retries(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<String, u32>> {
@@ -103,6 +107,7 @@ impl<K: Remediation> Pass<K> {
         }
         context.triggers.remember(&self.target);
         let node = Api::<Node>::all(context.client.clone()).get_opt(&self.target.node).await?;
+        self.note_replacement(node.as_ref());
         self.guard_taints(node.as_ref()).await?;
         if self.object.deleting() {
             return self.clean_up(node.as_ref()).await;
@@ -128,6 +133,9 @@ impl<K: Remediation> Pass<K> {
             None if K::OUTLIVES_NODE && self.may_do_without_node() => ghost(&self.target.node),
             None => return self.no_node(format!("node {:?} does not exist", self.target.node)).await,
         };
+        if self.replaced && !K::OUTLIVES_NODE {
+            return self.another_node(&node).await;
+        }
         if target::is_excluded(&node) {
             context.fences.stop(&self.target.uid);
             let message =
@@ -144,8 +152,15 @@ impl<K: Remediation> Pass<K> {
             )));
         }
         if !self.object.held() {
-            let served = self.serve().await;
-            let outside = served.is_ok_and(|served| outside::acts_from_outside(&served.module));
+            let served = match self.serve().await {
+                Ok(served) => served,
+                // Parameters that cannot be right, or a component that is not there: nothing is touched.
+                Err(why) => return self.unserved(&why.to_string()).await,
+            };
+            let outside = outside::acts_from_outside(&served.module);
+            if outside && let Some(wait) = self.keep_node(&node).await? {
+                return Ok(wait);
+            }
             self.take_up(outside).await?;
         }
         // Told by the status and not by the finalizer: a controller may have died between the two.
@@ -204,6 +219,8 @@ impl<K: Remediation> Pass<K> {
             self.event(Kind::Normal, event::STOPPED, "the detector gave up waiting; nothing new is begun").await;
         }
         self.save().await?;
+        self.stop_jobs().await?;
+        self.release_node().await?;
         Ok(Action::requeue(IDLE))
     }
 
@@ -266,6 +283,8 @@ impl<K: Remediation> Pass<K> {
         self.context.providers.power.halt(&self.target.uid);
         self.hand_back().await;
         self.save().await?;
+        self.stop_jobs().await?;
+        self.release_node().await?;
         Ok(Action::requeue(IDLE))
     }
 
@@ -344,6 +363,10 @@ impl<K: Remediation> Pass<K> {
     pub(super) async fn save(&mut self) -> Result<(), Error> {
         if self.status == self.saved {
             return Ok(());
+        }
+        let generation = self.object.meta().generation;
+        for condition in &mut self.status.conditions {
+            condition.observed_generation = generation;
         }
         let mut object = self.object.clone();
         object.set_status(self.status.clone());

@@ -54,6 +54,7 @@ impl<K: Remediation> Pass<K> {
         self.context.fences.stop(&self.target.uid);
         self.clean_up_outside(node).await?;
         self.restore().await?;
+        self.release_node().await?;
         status::happened(self.progress(), Stage::Restored, &clock::wall(), "taints", "taints removed, intent let go");
         self.save().await?;
         let left: Vec<String> =
@@ -73,7 +74,7 @@ impl<K: Remediation> Pass<K> {
     /// The node may have come back, and its detector may let the remediation go, before any session read the new boot.
     /// The intent still names the old one, so the proof (P1) is recorded as long as both are there.
     async fn certify_new_boot(&mut self, node: Option<&Node>) -> Result<(), Error> {
-        if self.progress().certificate.is_some() {
+        if self.replaced || self.progress().certificate.is_some() {
             return Ok(());
         }
         let Some((node, boot)) = node.and_then(|node| Some((node, boot_of(node)?))) else { return Ok(()) };
@@ -116,7 +117,7 @@ impl<K: Remediation> Pass<K> {
         let mut unwanted: Vec<_> = self.progress().owned.taints.iter().filter_map(|text| parse(text)).collect();
         if self.shared_with_others().await? {
             unwanted.retain(|taint| taint.key != own.key);
-        } else {
+        } else if !self.replaced {
             unwanted.push(own);
         }
         if taints::remove(&self.context.client, &self.target.node, &unwanted).await? == Edit::Changed {
@@ -150,7 +151,7 @@ impl<K: Remediation> Pass<K> {
     /// The node-wide taints of a release must not meet new pods: they go as soon as the node is back or ready, whoever
     /// is in charge of the remediation.
     pub(super) async fn guard_taints(&mut self, node: Option<&Node>) -> Result<(), Error> {
-        let Some(node) = node else { return Ok(()) };
+        let Some(node) = node.filter(|_| !self.replaced) else { return Ok(()) };
         if !self.owned_release_taints().iter().any(|taint| taints::has(node, taint)) {
             return Ok(());
         }

@@ -63,9 +63,14 @@ pub fn holder(policy: &str) -> String {
 
 /// What the policy does about the lease of a node that it wants for `wanted`.
 pub fn claim(lease: Option<&NodeLease>, policy: &str, wanted: Duration, now: Timestamp) -> Claim {
+    claim_as(lease, &holder(policy), wanted, now)
+}
+
+/// The same for any holder.
+pub fn claim_as(lease: Option<&NodeLease>, holder: &str, wanted: Duration, now: Timestamp) -> Claim {
     let Some(lease) = lease else { return Claim::Create };
     let left = lease.left(now);
-    if lease.holder == holder(policy) {
+    if lease.holder == holder {
         return if left.is_some_and(|left| left >= wanted) { Claim::Keep } else { Claim::Renew };
     }
     match left {

@@ -24,7 +24,7 @@ pub use budget::Tally;
 pub use classify::{Class, Failure, Failures, classify};
 pub use condition::{Judgement, Verdict, evaluate, judge};
 pub use ladder::{METAL3_TEMPLATE, Step, steps};
-pub use lease::{BUFFER, CLASSIC, Claim, NodeLease, claim, holder, lease_name};
+pub use lease::{BUFFER, CLASSIC, Claim, NodeLease, claim, claim_as, holder, lease_name};
 pub use maintenance::{LIFECYCLE, SHUTDOWN, SHUTTING_DOWN};
 pub use outage::{SETTLE, calm_since, recovered};
 pub use plan::{

@@ -25,9 +25,7 @@ const DENY: &str = "approval.palisade.dev/deny";
 const BREAK_GLASS: &str = "approval.palisade.dev/break-glass";
 
 fn ha(id: &'static str) -> Draft {
-    case(id, Keep, SECTION)
-        .real("admission policies and identities")
-        .slow("NOT RUN YET on the real control plane; remove this line once it was")
+    case(id, Keep, SECTION).real("admission policies and identities")
 }
 
 /// The cases.
@@ -103,6 +101,18 @@ pub fn cases() -> Vec<Case> {
                 tokio::time::sleep(Duration::from_secs(2)).await;
                 scene.nothing_happened().await
             }),
+        ha("HA-07")
+            .given("whoever asked for the remediation approves it")
+            .then("does not count, and is told; somebody else's approval does")
+            .run(async |w| {
+                let scene = Scene::asked_by(&w, json!({}), "", true).await?;
+                scene.says(&scene.alice, "ApproveAction", APPROVE).await?;
+                scene.subject.event(KIND, &scene.subject.name, "ApprovalRefused").await?;
+                scene.asked("ApproveAction").await?;
+                scene.nothing_happened().await?;
+                scene.says(&scene.bob, "ApproveAction", APPROVE).await?;
+                scene.asked("ConfirmIsolated").await.map(drop)
+            }),
         ha("HA-09")
             .given("somebody says no")
             .then("both conditions False with a reason of its own; nothing was touched")
@@ -151,6 +161,14 @@ pub fn cases() -> Vec<Case> {
                 scene.nothing_happened().await?;
                 scene.subject.leaves().await
             }),
+        ha("HA-15")
+            .given("the time-out annotation and the confirmation come at once, in six orders")
+            .then("one wins; after a stored stop nothing is released")
+            .run(async |w| {
+                let rounds = [0, 0, 50, 200, -50, -200].into_iter().enumerate();
+                let rounds = rounds.map(|(round, ahead)| race(&w, round, ahead));
+                futures::future::try_join_all(rounds).await.map(drop)
+            }),
         ha("HA-19")
             .given("somebody breaks the glass where two would have to confirm")
             .then("an event of its own warns, and it counts for this boot")
@@ -161,6 +179,30 @@ pub fn cases() -> Vec<Case> {
                 let event = scene.subject.event(KIND, &scene.subject.name, "ApprovalBreakGlass").await?;
                 ensure!(event["type"] == "Warning", "it is {}", event["type"]);
                 scene.subject.says("Succeeded", "True", "").await.map(drop)
+            }),
+        ha("HA-20")
+            .given("after the approval somebody makes the remediation name another node")
+            .then("it stays with its node: the other one is not touched")
+            .run(async |w| {
+                let scene = Scene::new(&w, json!({})).await?;
+                let other = w.booted().await?;
+                w.pod(&other, "elsewhere", "ReplicaSet", json!([])).await?;
+                other.becomes(Sick).await?;
+                scene.says(&scene.alice, "ApproveAction", APPROVE).await?;
+                scene.asked("ConfirmIsolated").await?;
+                scene.subject.annotate("remediation.medik8s.io/node-name", &other.name).await?;
+                scene.says(&scene.bob, "ConfirmIsolated", CONFIRM).await?;
+                let done = scene.subject.says("Succeeded", "True", "").await?;
+                ensure!(
+                    done["status"]["palisade"]["node"] == *scene.node.name,
+                    "{}",
+                    done["status"]["palisade"]["node"]
+                );
+                ensure!(w.pod_now("web").await? == (false, false), "its pod is left");
+                ensure!(w.pod_now("elsewhere").await? == (true, false), "a pod of the other node was touched");
+                let node = w.get("Node", "", &other.name).await?.unwrap_or_default();
+                ensure!(node["spec"]["taints"].is_null(), "the other node was marked");
+                Ok(())
             }),
         ha("HA-B1")
             .given("two persons have to confirm, and one does so twice; then another one does")
@@ -203,21 +245,38 @@ struct Scene {
     alice: Person,
     bob: Person,
     carol: Person,
+    web: String,
+    db: String,
 }
 
 impl Scene {
     async fn new(w: &Rc<World>, parameters: Value) -> anyhow::Result<Self> {
+        Self::asked_by(w, parameters, "", false).await
+    }
+
+    /// The same with a suffix to all names; asked for by Alice, or by an administrator.
+    async fn asked_by(w: &Rc<World>, parameters: Value, suffix: &str, requester: Option<&str>) -> anyhow::Result<Self> {
         prepare(w).await?;
         let [alice, bob, carol] =
             [person(w, "alice", true).await?, person(w, "bob", true).await?, person(w, "carol", false).await?];
         let node = w.booted().await?;
-        w.pod(&node, "web", "ReplicaSet", json!([])).await?;
-        w.pod(&node, "db-0", "StatefulSet", json!([])).await?;
+        let (web, db) = (format!("web{suffix}"), format!("db-0{suffix}"));
+        w.pod(&node, &web, "ReplicaSet", json!([])).await?;
+        w.pod(&node, &db, "StatefulSet", json!([])).await?;
         node.becomes(Sick).await?;
-        let about = json!({ "annotations": { "remediation.medik8s.io/node-name": node.name } });
+        let mut about = json!({ "annotations": { "remediation.medik8s.io/node-name": node.name } });
         let spec = json!({ "remediator": "meatware", "parameters": parameters });
-        let subject = w.asks(KIND, "palisade.dev/v1alpha1", "wr", about, spec).await?;
-        Ok(Self { world: Rc::clone(w), node, subject, alice, bob, carol })
+        let name = format!("wr{suffix}");
+        let subject = if by_alice {
+            about["annotations"]["approval.palisade.dev/requested-by"] = json!(alice.name);
+            about["name"] = json!(name);
+            let object =
+                json!({ "apiVersion": "palisade.dev/v1alpha1", "kind": KIND, "metadata": about, "spec": spec });
+            w.asks_as(kubeconfig::client_of(&alice.kubeconfig).await?, KIND, object).await?
+        } else {
+            w.asks(KIND, "palisade.dev/v1alpha1", &name, about, spec).await?
+        };
+        Ok(Self { world: Rc::clone(w), node, subject, alice, bob, carol, web, db })
     }
 
     async fn asked(&self, question: &str) -> anyhow::Result<Value> {
@@ -247,7 +306,7 @@ impl Scene {
     async fn nothing_happened(&self) -> anyhow::Result<()> {
         let w = &self.world;
         ensure!(
-            w.pod_now("web").await? == (true, false) && w.pod_now("db-0").await? == (true, false),
+            w.pod_now(&self.web).await? == (true, false) && w.pod_now(&self.db).await? == (true, false),
             "a pod was touched"
         );
         let node = w.get("Node", "", &self.node.name).await?.unwrap_or_default();
@@ -255,6 +314,39 @@ impl Scene {
         ensure!(w.get("Lease", NAMESPACE, &self.node.name).await?.is_none(), "its lease was written");
         Ok(())
     }
+}
+
+/// The confirmation comes so many milliseconds after the time-out annotation, or before it.
+async fn race(w: &Rc<World>, round: usize, after: i64) -> anyhow::Result<()> {
+    let scene = Scene::asked_by(w, json!({}), &format!("-{round}"), false).await?;
+    scene.says(&scene.alice, "ApproveAction", APPROVE).await?;
+    let code = scene.code("ConfirmIsolated").await?;
+    let answer = format!("by={}; code={code}; why=looked at it", scene.bob.name);
+    let pause = |wanted: bool| Duration::from_millis(if wanted { after.unsigned_abs() } else { 0 });
+    let confirm = async {
+        tokio::time::sleep(pause(after > 0)).await;
+        scene.bob.annotates(&scene, CONFIRM, &answer).await
+    };
+    let stop = async {
+        tokio::time::sleep(pause(after < 0)).await;
+        scene.subject.annotate("remediation.medik8s.io/nhc-timed-out", "2026-01-01T00:00:00Z").await
+    };
+    let (confirmed, stopped) = futures::join!(confirm, stop);
+    confirmed?;
+    stopped?;
+    let over = |object: &Value| match crate::value::condition(&object["status"], "Succeeded")["status"].as_str() {
+        Some("True" | "False") => Ok(()),
+        _ => Err(crate::value::brief(&object["status"]["conditions"])),
+    };
+    let first = scene.subject.until("to be over", over).await?;
+    let won = crate::value::condition(&first["status"], "Succeeded")["status"] == "True";
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let last = scene.subject.now().await?;
+    let still = crate::value::condition(&last["status"], "Succeeded")["status"] == "True";
+    ensure!(won == still, "both won, one after the other: {}", last["status"]["conditions"]);
+    let there = w.pod_now(&scene.web).await? == (true, false);
+    ensure!(there != won, "stopped: {}, and its pod is {}", !won, if there { "there" } else { "gone" });
+    Ok(())
 }
 
 async fn prepare(w: &Rc<World>) -> anyhow::Result<()> {
@@ -297,8 +389,9 @@ async fn in_force(w: &Rc<World>) -> anyhow::Result<()> {
 async fn person(w: &Rc<World>, name: &str, may_answer: bool) -> anyhow::Result<Person> {
     let meta = |name: &str| json!({ "name": name, "namespace": w.name });
     w.plane.ensure(&json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta(name) })).await?;
-    let mut rules =
-        vec![json!({ "apiGroups": ["palisade.dev"], "resources": ["wasmremediations"], "verbs": ["get", "patch"] })];
+    let mut rules = vec![
+        json!({ "apiGroups": ["palisade.dev"], "resources": ["wasmremediations"], "verbs": ["get", "create", "patch"] }),
+    ];
     if may_answer {
         rules.push(json!({ "apiGroups": ["palisade.dev"], "resources": ["approvals"],
             "verbs": ["approve", "confirm", "deny", "break-glass"] }));

@@ -233,6 +233,23 @@ fn ends() -> Vec<Case> {
                 mdr.fails("RemediationStoppedByNHC", &["cannot be taken back"]).await?;
                 mdr.leaves().await
             }),
+        md("MD-B1-2", Fix)
+            .given("a machine with two owners, of which one is its controller")
+            .then("its deletion is asked for, and the controller is recorded (weakness B.1 #2)")
+            .run(async |w| {
+                let fleet = fleet(&w, Some(1)).await?;
+                let mut owners = fleet.owner();
+                let other = json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": "notes", "uid": "u" });
+                owners.as_array_mut().into_iter().for_each(|all| all.insert(0, other.clone()));
+                let (sick, machine) =
+                    fleet.member_with(Sick, json!({ "metadata": { "ownerReferences": owners } })).await?;
+                let mdr = remediate(&w, &sick).await?;
+                fleet.deletion(&machine).await?;
+                let notes = mdr.now().await?["metadata"]["annotations"].clone();
+                let recorded = &notes["machine-deletion-remediation.medik8s.io/machineOwner"];
+                ensure!(*recorded == "MachineSet/set", "it names {recorded}");
+                mdr.leaves().await
+            }),
         md("MD-B1-3", Fix)
             .given("a recorded machine is gone, and another one has its name")
             .then("the new one is left alone (weakness B.1 #3)")

@@ -2,7 +2,9 @@
 
 pub mod approval;
 mod cluster_api;
+mod contract;
 mod detectors;
+pub mod devices;
 pub mod fence_agents;
 pub mod machine_deletion;
 pub mod machines;
@@ -10,6 +12,7 @@ pub mod metal3;
 pub mod script;
 pub mod shared;
 pub mod subject;
+pub mod weaknesses;
 
 use crate::case::Case;
 
@@ -17,6 +20,7 @@ use crate::case::Case;
 pub fn cases() -> Vec<Case> {
     [
         shared::cases(),
+        contract::cases(),
         machine_deletion::cases(),
         fence_agents::cases(),
         metal3::cases(),

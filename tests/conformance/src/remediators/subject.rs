@@ -33,6 +33,21 @@ impl World {
         self.plane.create(&object).await?;
         Ok(Subject { kind, name: name.to_owned(), world: Rc::clone(self) })
     }
+
+    /// The same, asked for by whoever this client belongs to.
+    pub async fn asks_as(
+        self: &Rc<Self>,
+        client: kube::Client,
+        kind: &'static str,
+        object: Value,
+    ) -> anyhow::Result<Subject> {
+        self.remember_kind(kind);
+        let object: kube::core::DynamicObject = serde_json::from_value(object)?;
+        let api =
+            kube::Api::<kube::core::DynamicObject>::namespaced_with(client, &self.name, &self.plane.resource(kind)?);
+        let made = api.create(&kube::api::PostParams::default(), &object).await?;
+        Ok(Subject { kind, name: made.metadata.name.unwrap_or_default(), world: Rc::clone(self) })
+    }
 }
 
 impl Subject {
@@ -101,6 +116,7 @@ impl Subject {
                 event["reason"] == reason
                     && event["involvedObject"]["kind"] == kind
                     && event["involvedObject"]["name"] == name
+                    && (kind == "Node" || event["involvedObject"]["namespace"] == *self.world.name)
             });
             found.into_iter().next().ok_or_else(|| "there is none".to_owned())
         };

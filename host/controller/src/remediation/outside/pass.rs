@@ -221,6 +221,22 @@ impl<K: Remediation> Pass<K> {
         })
     }
 
+    /// Ends jobs that were made for this remediation: nobody waits for what they do any more.
+    pub(in crate::remediation) async fn stop_jobs(&mut self) -> Result<(), Error> {
+        let progress = self.progress().clone();
+        let ran =
+            progress.applied.iter().chain(&progress.pending).any(|known| {
+                matches!(serde_json::from_value::<Effect>(known.effect.clone()), Ok(Effect::RunJob { .. }))
+            });
+        if !ran {
+            return Ok(());
+        }
+        let (object, context, target) = (self.as_value(), self.context.clone(), self.target.clone());
+        let about =
+            About { context: &context, target: &target, object: &object, node: None, progress: &progress, fence: None };
+        context.providers.jobs.clean_up(&about).await
+    }
+
     /// Lets go of devices and jobs.
     pub(in crate::remediation) async fn clean_up_outside(&mut self, node: Option<&Node>) -> Result<(), Error> {
         let (object, context, target) = (self.as_value(), self.context.clone(), self.target.clone());
