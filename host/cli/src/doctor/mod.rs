@@ -151,28 +151,20 @@ fn state(findings: &[Finding]) -> State {
 }
 
 fn text(report: &Report, style: Style) -> String {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for finding in &report.findings {
         let about = foreign(&finding.about);
         let about = if finding.weight == Weight::Trouble { style.bad(&about) } else { style.bold(&about) };
-        text.push_str(&format!(
-            "{about}: {} [{}]\n    {}\n",
-            foreign(&finding.what),
-            finding.check,
-            foreign(&finding.remedy)
-        ));
-        if let Some(fix) = &finding.fix {
-            text.push_str(&format!("    --fix would {}\n", foreign(&fix.to_string())));
-        }
+        lines.push(format!("{about}: {} [{}]", foreign(&finding.what), finding.check));
+        lines.push(format!("    {}", foreign(&finding.remedy)));
+        lines.extend(finding.fix.as_ref().map(|fix| format!("    --fix would {}", foreign(&fix.to_string()))));
     }
-    for gap in &report.not_seen {
-        text.push_str(&format!("{}: {}\n", style.busy("not looked at"), foreign(gap)));
-    }
+    lines.extend(report.not_seen.iter().map(|gap| format!("{}: {}", style.busy("not looked at"), foreign(gap))));
     let trouble = report.findings.iter().filter(|finding| finding.weight == Weight::Trouble).count();
-    let notes = report.findings.len() - trouble;
-    match (trouble, notes) {
-        (0, 0) => text.push_str("nothing found\n"),
-        _ => text.push_str(&format!("{trouble} to look at, {notes} to know\n")),
-    }
-    text
+    lines.push(match (trouble, report.findings.len() - trouble) {
+        (0, 0) => "nothing found".to_owned(),
+        (trouble, notes) => format!("{trouble} to look at, {notes} to know"),
+    });
+    lines.push(String::new());
+    lines.join("\n")
 }
