@@ -255,7 +255,7 @@ impl Scene {
     }
 
     /// The same with a suffix to all names; asked for by Alice, or by an administrator.
-    async fn asked_by(w: &Rc<World>, parameters: Value, suffix: &str, requester: Option<&str>) -> anyhow::Result<Self> {
+    async fn asked_by(w: &Rc<World>, parameters: Value, suffix: &str, by_alice: bool) -> anyhow::Result<Self> {
         prepare(w).await?;
         let [alice, bob, carol] =
             [person(w, "alice", true).await?, person(w, "bob", true).await?, person(w, "carol", false).await?];
