@@ -73,7 +73,7 @@ fn run() -> Vec<Case> {
                     "it heard no password"
                 );
                 let mut texts = vec![far.now().await?.to_string()];
-                texts.extend(w.eyes().all("Event", |_| true).iter().map(|event| event.to_string()));
+                texts.extend(w.eyes().all("Event", |_| true).iter().map(ToString::to_string));
                 let log = w.plane.dir.join("logs").join(format!("{}.log", crate::run::CONTROLLER));
                 texts.push(std::fs::read_to_string(log)?);
                 ensure!(texts.iter().all(|text| !text.contains(SECRET)), "the password is shown");

@@ -198,7 +198,7 @@ fn shape() -> Vec<Case> {
                 let cur = scene.ask("text", &format!("echo {marker}")).await?;
                 cur.fails(NO_JOB, &[]).await?;
                 let status = cur.now().await?["status"].to_string();
-                let mut texts: Vec<String> = w.eyes().all("Event", |_| true).iter().map(|event| event.to_string()).collect();
+                let mut texts: Vec<String> = w.eyes().all("Event", |_| true).iter().map(ToString::to_string).collect();
                 texts.push(status);
                 let log = w.plane.dir.join("logs").join(format!("{}.log", crate::run::CONTROLLER));
                 texts.push(std::fs::read_to_string(log)?);
