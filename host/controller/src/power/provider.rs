@@ -74,6 +74,11 @@ impl Devices {
             session.keep();
             return Ok(session.shown());
         }
+        // On comes after off, and never the other way round. A pass that still sees the remediation as it was before the
+        // wish for on was stored loses its commit, but must not switch the machine off once more before that.
+        if let Some(session) = sessions.get(uid).filter(|known| goal == Goal::Off && known.goal() == Goal::On) {
+            return Ok(session.shown());
+        }
         // Dropped before the next one begins, with what it runs.
         sessions.remove(uid);
         let target = about.target.clone();
