@@ -42,6 +42,7 @@ const TRACKS: &[Track] = &[
         steps: &[
             ("sandbox", |workspace| scenarios(workspace, "sandbox")),
             ("real", |workspace| scenarios(workspace, "real")),
+            ("install", |workspace| install::run(workspace, &[])),
             ("kill-matrix", kill_matrix::step),
         ],
     },
@@ -54,7 +55,6 @@ const TRACKS: &[Track] = &[
             ("netns", |workspace| netns::run(workspace, &["--lanes", "2"].map(str::to_owned))),
             ("vm", vm::step),
             ("bench", bench::assertions),
-            ("install", |workspace| install::run(workspace, &[])),
         ],
     },
     // These compute: they take what the others leave.
