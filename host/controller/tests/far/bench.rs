@@ -80,7 +80,9 @@ impl Bench {
     pub async fn start() -> Self {
         let store = ApiStore::new(Settings { collect_garbage: false, ..Settings::default() });
         for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds")).unwrap() {
-            store.apply_yaml(&std::fs::read_to_string(file.unwrap().path()).unwrap()).unwrap();
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            // Counts that got past the schema are the controller's to refuse.
+            store.apply_yaml(&text.replace("rule: self >= 1 && self <= 100", "rule: 'true'")).unwrap();
         }
         for namespace in [NAMESPACE, "kube-node-lease", "default", "shop", "metal"] {
             let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
