@@ -27,21 +27,26 @@ spec:
       schema: { openAPIV3Schema: { type: object, x-kubernetes-preserve-unknown-fields: true } }
 ";
 
-async fn machine(world: &World, name: &str, status: Value) {
+fn machines(world: &World) -> Api<DynamicObject> {
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("machine.openshift.io", "v1beta1", "Machine"));
-    let api: Api<DynamicObject> = Api::namespaced_with(world.client.clone(), NAMESPACE, &kind);
+    Api::namespaced_with(world.client.clone(), NAMESPACE, &kind)
+}
+
+async fn machine(world: &World, name: &str, status: Value) {
     let object = serde_json::from_value(json!({
         "apiVersion": "machine.openshift.io/v1beta1", "kind": "Machine",
         "metadata": { "name": name, "namespace": NAMESPACE }, "status": status,
     }));
-    api.create(&PostParams::default(), &object.unwrap()).await.unwrap();
+    machines(world).create(&PostParams::default(), &object.unwrap()).await.unwrap();
 }
 
 /// A remediation as a machine health check makes it: named after the Machine that owns it.
 async fn of_machine(world: &World, name: &str) -> SelfNodeRemediation {
+    let owner = machines(world).get_opt(name).await.unwrap();
+    let uid = owner.and_then(|owner| owner.metadata.uid).unwrap_or_else(|| "gone".to_owned());
     let object = serde_json::from_value(json!({
         "metadata": { "name": name, "namespace": NAMESPACE, "ownerReferences": [
-            { "apiVersion": "machine.openshift.io/v1beta1", "kind": "Machine", "name": name, "uid": "m" } ] },
+            { "apiVersion": "machine.openshift.io/v1beta1", "kind": "Machine", "name": name, "uid": uid } ] },
         "spec": { "remediationStrategy": "ResourceDeletion" },
     }));
     world.remediations().create(&PostParams::default(), &object.unwrap()).await.unwrap()
