@@ -1,4 +1,4 @@
-//! A remediator that means harm, on several nodes at once, while another node really fails.
+//! A remediator that means harm, on ten nodes at once, while another node really fails.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -22,7 +22,7 @@ const ATTACKS: [&str; 10] = [
     "huge-memory",
 ];
 
-/// Given hostile remediations of the other nodes, when one node is isolated, then it is remediated as ever, and nothing comes
+/// Given hostile remediations of other nodes, when one node is isolated, then it is remediated as ever, and nothing comes
 /// of the attacks.
 pub async fn others_are_remediated_meanwhile(suite: &mut Suite, running: &mut Running) {
     let started = Instant::now();
@@ -40,15 +40,14 @@ async fn attack_and_play(suite: &Suite, running: &mut Running) -> Result<(), Str
          capabilities: [target, agent, fencing, workloads, machines, power, approval, jobs, scheduling, report]}}\n",
         file.display()
     );
-    // Not the node that will fail: two remediations of one node keep its taint until both are gone.
-    let failing = running.shared.read(|world| world.pods.get("ledger-0").map(|pod| pod.node.clone()));
-    let nodes: Vec<String> = running.lab.nodes().into_iter().filter(|node| Some(node) != failing.as_ref()).collect();
-    for (attack, node) in ATTACKS.iter().zip(nodes.iter().cycle()) {
+    for attack in ATTACKS {
+        // A node for each, because of several that act on one node from outside all but one wait. It only has to exist.
         // Writing to a String cannot fail.
         let _ = write!(
             manifest,
-            "---\napiVersion: palisade.dev/v1alpha1\nkind: WasmRemediation\nmetadata: {{name: attack-{attack}, namespace: \
-             palisade-system, annotations: {{remediation.medik8s.io/node-name: {node}}}}}\n\
+            "---\napiVersion: v1\nkind: Node\nmetadata: {{name: attacked-{attack}}}\nspec: {{unschedulable: true}}\n\
+             ---\napiVersion: palisade.dev/v1alpha1\nkind: WasmRemediation\nmetadata: {{name: attack-{attack}, namespace: \
+             palisade-system, annotations: {{remediation.medik8s.io/node-name: attacked-{attack}}}}}\n\
              spec: {{remediator: hostile, parameters: {{attack: {attack}}}}}\n"
         );
     }
@@ -79,6 +78,11 @@ async fn contained(suite: &Suite) -> Result<(), String> {
     let all = ["delete", "wasmremediation", "-n", "palisade-system", "--all", "--timeout=30s"];
     if let Err(failure) = suite.kubectl(&all).await {
         failures.push(format!("the attacks cannot be deleted: {failure}"));
+    }
+    let nodes = ATTACKS.map(|attack| format!("attacked-{attack}"));
+    let delete: Vec<&str> = ["delete", "node"].into_iter().chain(nodes.iter().map(String::as_str)).collect();
+    if let Err(failure) = suite.kubectl(&delete).await {
+        failures.push(format!("their nodes cannot be deleted: {failure}"));
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n        ")) }
 }
