@@ -65,6 +65,11 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("*", "machinesets.cluster.x-k8s.io", "owners of machines"),
     ("*", "kubeadmcontrolplanes.controlplane.cluster.x-k8s.io", "owners of machines"),
     ("*", "metal3machines.infrastructure.cluster.x-k8s.io", "Metal3"),
+    (
+        "patch",
+        "machines/status.cluster.x-k8s.io",
+        "hand-back to a machine's health check: cargo xtask conformance --filter MH-",
+    ),
     ("*", "baremetalhosts.metal3.io", "Metal3"),
     ("*", "cronjobs.batch", "jobs of the administrator: host/controller/tests/far.rs"),
     ("*", "jobs.batch", "jobs of the administrator: host/controller/tests/far.rs"),
