@@ -7,7 +7,7 @@ use kube::{Client, ResourceExt};
 use palisade_api::keys::approval::{APPROVE, BREAK_GLASS, CONFIRM, DENY};
 use serde_json::{Value, json};
 
-use crate::connect::{Connection, user};
+use crate::connect::{Connection, resource, user, wait};
 
 /// Which remediation, and why.
 #[derive(Debug, Args)]
@@ -45,17 +45,12 @@ pub fn approve(yes: &Yes) -> anyhow::Result<()> {
         (true, false) => ("ConfirmIsolated", CONFIRM),
         (true, true) => ("ConfirmIsolated", BREAK_GLASS),
     };
-    run(&yes.common, Some(question), key)
+    wait(answer(&yes.common, Some(question), key))
 }
 
 /// Says no to whatever is asked.
 pub fn deny(arguments: &Arguments) -> anyhow::Result<()> {
-    run(arguments, None, DENY)
-}
-
-fn run(arguments: &Arguments, question: Option<&str>, key: &str) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(answer(arguments, question, key))
+    wait(answer(arguments, None, DENY))
 }
 
 async fn answer(arguments: &Arguments, question: Option<&str>, key: &str) -> anyhow::Result<()> {
@@ -109,10 +104,7 @@ fn remediations(client: &Client, arguments: &Arguments) -> anyhow::Result<Api<Dy
         let names = &definition.spec.names;
         let is = |name: &str| name.to_lowercase() == wanted;
         if is(&names.kind) || is(&names.plural) || names.short_names.iter().flatten().any(|short| is(short)) {
-            let version = definition.spec.versions.first().map(|version| version.name.as_str()).unwrap_or_default();
-            let gvk = kube::core::GroupVersionKind::gvk(&definition.spec.group, version, &names.kind);
-            let resource = kube::core::ApiResource::from_gvk_with_plural(&gvk, &names.plural);
-            return Ok(Api::namespaced_with(client.clone(), &arguments.namespace, &resource));
+            return Ok(Api::namespaced_with(client.clone(), &arguments.namespace, &resource(&definition)));
         }
     }
     bail!("{wanted:?} is no kind of remediation; use for example wasmremediation/NAME")

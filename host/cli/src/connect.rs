@@ -1,13 +1,19 @@
 //! How a cluster is reached, as kubectl does it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use kube::api::{Api, PostParams};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, ApiResource, GroupVersionKind, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use serde::de::DeserializeOwned;
+
+/// No answer takes longer.
+pub const LIMIT: Duration = Duration::from_secs(15);
 
 /// Which cluster.
 #[derive(Debug, Args)]
@@ -34,6 +40,32 @@ impl Connection {
         };
         Ok(Client::try_from(config)?)
     }
+}
+
+/// Runs what a command does to its end.
+pub fn wait<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("async runtime")?;
+    let result = runtime.block_on(work);
+    // A request that hangs must not hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+/// All objects of a kind, within a limit: a hurried person should rather hear that the API server does not answer.
+pub async fn list<K>(api: Api<K>) -> anyhow::Result<Vec<K>>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let listed = tokio::time::timeout(LIMIT, api.list(&ListParams::default())).await;
+    Ok(listed.map_err(|_| anyhow::anyhow!("the API server did not answer within {LIMIT:?}"))??.items)
+}
+
+/// How the objects of one of our definitions are asked for.
+pub fn resource(definition: &CustomResourceDefinition) -> ApiResource {
+    let names = &definition.spec.names;
+    let version = definition.spec.versions.first().map(|version| version.name.as_str()).unwrap_or_default();
+    let kind = GroupVersionKind::gvk(&definition.spec.group, version, &names.kind);
+    ApiResource::from_gvk_with_plural(&kind, &names.plural)
 }
 
 /// Who the API server takes the caller for: what is recorded is recorded under that name.

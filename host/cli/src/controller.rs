@@ -122,6 +122,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let options = Options {
         kubeconfig: arguments.kubeconfig,
         namespace: arguments.namespace,
+        lease_namespace: defaults.lease_namespace,
         remediators: arguments.remediators.map_or_else(beside, Ok)?,
         module_cache: arguments.module_cache,
         registry_refresh: arguments.registry_refresh.to_std(),

@@ -12,7 +12,7 @@ use palisade_core::health::parse_veto;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::connect::{Connection, user};
+use crate::connect::{Connection, user, wait};
 
 /// So often somebody else's change in between is answered by reading again.
 const ATTEMPTS: usize = 5;
@@ -61,10 +61,6 @@ pub struct Veto {
     lift: bool,
     #[command(flatten)]
     connection: Connection,
-}
-
-fn wait<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 /// Adds a request.

@@ -26,6 +26,28 @@ pub enum Error {
     Blocked(String),
 }
 
+impl Error {
+    /// The API server does not know the object (any more).
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(404)
+    }
+
+    /// The controller lacks a right.
+    pub fn is_forbidden(&self) -> bool {
+        self.code() == Some(403)
+    }
+
+    fn code(&self) -> Option<u16> {
+        match self {
+            Self::Api(error) => match &**error {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 impl From<kube::Error> for Error {
     fn from(error: kube::Error) -> Self {
         match &error {

@@ -83,6 +83,8 @@ pub struct Options {
     pub kubeconfig: Option<PathBuf>,
     /// Namespace of agents and controller.
     pub namespace: String,
+    /// Namespace of the leases by which all programs that work on nodes keep out of each other's way.
+    pub lease_namespace: String,
     /// Folder of the built-in components.
     pub remediators: PathBuf,
     /// Folder for compiled components.
@@ -110,6 +112,10 @@ impl Default for Options {
         Self {
             kubeconfig: None,
             namespace: palisade_api::keys::palisade::NAMESPACE.to_owned(),
+            lease_namespace: std::env::var("LEASE_NAMESPACE")
+                .ok()
+                .filter(|namespace| !namespace.is_empty())
+                .unwrap_or_else(|| palisade_api::keys::node_health_check::LEASE_NAMESPACE.to_owned()),
             remediators: PathBuf::from("target/guests"),
             module_cache: None,
             registry_refresh: Duration::from_mins(1),
@@ -287,7 +293,7 @@ async fn work(
     let detector = health::Options {
         instance: context.options.observer.clone(),
         leadership: leadership.clone(),
-        lease_namespace: std::env::var("LEASE_NAMESPACE").ok().filter(|namespace| !namespace.is_empty()),
+        lease_namespace: Some(context.options.lease_namespace.clone()),
         guards: vec![Arc::new(etcd::Guard::new(client.clone(), &context.options.namespace))],
         observers: vec![context.metrics.clone(), Arc::new(notifier)],
     };

@@ -46,11 +46,25 @@ impl PartArguments {
 
 /// Runs `work` to its end: success if it says true, failure if it says false or why it could not.
 pub fn run(name: &str, work: impl Future<Output = anyhow::Result<bool>>) -> ExitCode {
+    run_on(name, tokio::runtime::Builder::new_multi_thread().enable_all(), |runtime| runtime.block_on(work))
+}
+
+/// The same for work that lives on one thread; servers and clients that it spawns have two others.
+pub fn run_local(name: &str, work: impl Future<Output = anyhow::Result<bool>>) -> ExitCode {
+    run_on(name, tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all(), |runtime| {
+        tokio::task::LocalSet::new().block_on(runtime, work)
+    })
+}
+
+fn run_on(
+    name: &str,
+    builder: &mut tokio::runtime::Builder,
+    play: impl FnOnce(&tokio::runtime::Runtime) -> anyhow::Result<bool>,
+) -> ExitCode {
     // Fails only when a provider is installed already, and nobody came before us.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
-        let result = runtime.block_on(work);
+    let result = builder.build().map_err(anyhow::Error::from).and_then(|runtime| {
+        let result = play(&runtime);
         // Blocked system calls of detached tasks must not hold up the end.
         runtime.shutdown_background();
         result

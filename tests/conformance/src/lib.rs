@@ -9,6 +9,7 @@
 //! - [`catalogue`]: every id that the specification lists, automated or not
 //! - [`world`]: what a case says: nodes, policies, templates, remediations, leases, events
 //! - [`eyes`]: everything that was ever seen, so that cases wait for events and never sleep
+//! - [`parts`]: the programs and files that it starts and reads
 //! - [`plane`]: control planes and controllers
 //! - [`run`] and [`report`]: who runs when, and the table
 
@@ -22,6 +23,7 @@ pub mod catalogue;
 pub mod definitions;
 pub mod eyes;
 pub mod node;
+pub mod parts;
 pub mod plane;
 pub mod policy;
 pub mod remediation;

@@ -20,6 +20,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::definitions::{self, Scope};
 use crate::eyes::Eyes;
+use crate::parts::Parts;
 
 /// Longest start of the real control plane on a busy machine.
 const START_LIMIT: Duration = Duration::from_mins(3);
@@ -31,25 +32,6 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 pub const NAMESPACE: &str = "palisade-system";
 /// Field manager of the suite.
 const MANAGER: &str = "palisade-conformance";
-
-/// Programs and files.
-#[derive(Debug, Clone)]
-pub struct Parts {
-    /// The `palisade` program.
-    pub palisade: PathBuf,
-    /// Folder of the built-in remediators.
-    pub remediators: PathBuf,
-    /// Folder of the CRD manifests.
-    pub crds: PathBuf,
-    /// Folder of the manifests that come with an installation.
-    pub deploy: PathBuf,
-    /// The real control plane program.
-    pub controlplane: Option<PathBuf>,
-    /// Folder with the definitions of others.
-    pub fixtures: PathBuf,
-    /// Folder for everything that the suite writes.
-    pub dir: PathBuf,
-}
 
 enum Running {
     Sandbox { _server: ApiServer, _store: ApiStore },

@@ -11,7 +11,8 @@ use palisade_sandbox::lab::process::{self, Process};
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::case::{Case, Done, Needs, Place};
-use crate::plane::{Parts, Plane, Start};
+use crate::parts::Parts;
+use crate::plane::{Plane, Start};
 use crate::report::{Outcome, Verdict};
 use crate::world::World;
 

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use palisade_conformance::plane::{Parts, Plane, Start};
+use palisade_conformance::parts::Parts;
+use palisade_conformance::plane::{Plane, Start};
 use palisade_conformance::world::World;
 use palisade_sandbox::demo::BackendKind;
 use palisade_sandbox::lab::process::{self, Process};

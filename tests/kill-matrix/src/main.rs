@@ -10,15 +10,15 @@ mod lane;
 mod story;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
-use palisade_conformance::plane::Parts;
+use palisade_conformance::parts::{PartArguments, Parts};
 use palisade_sandbox::demo::BackendKind;
+use palisade_sandbox::program;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
@@ -53,50 +53,14 @@ struct Arguments {
     /// Leave logs where they are, even if all passed.
     #[arg(long)]
     keep: bool,
-    /// The `palisade` program; beside this one if not given.
-    #[arg(long, value_name = "FILE")]
-    palisade: Option<PathBuf>,
-    /// Not used; accepted so that all black-box programs are started the same way.
-    #[arg(long, value_name = "FILE", hide = true)]
-    agent: Option<PathBuf>,
-    /// Folder of the built-in remediators; `../guests` from this program if not given.
-    #[arg(long, value_name = "FOLDER", env = "PALISADE_REMEDIATORS")]
-    remediators: Option<PathBuf>,
-    /// Folder of the CRD manifests.
-    #[arg(long, value_name = "FOLDER", default_value = "crds")]
-    crds: PathBuf,
-    /// Folder of the manifests that come with an installation.
-    #[arg(long, value_name = "FOLDER", default_value = "deploy")]
-    deploy: PathBuf,
-    /// The real control plane program.
-    #[arg(long, value_name = "FILE", env = "PALISADE_CONTROLPLANE")]
-    controlplane: Option<PathBuf>,
-    /// Folder with the definitions of OpenShift and others.
-    #[arg(long, value_name = "FOLDER", env = "PALISADE_FIXTURES", default_value = "../shared/fixtures")]
-    fixtures: PathBuf,
+    #[command(flatten)]
+    parts: PartArguments,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // Fails only when a provider is installed already, and nobody came before us.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::OFF).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
-        // Stories and what they see live on one thread; gates and clients on the others.
-        let local = tokio::task::LocalSet::new();
-        let result = local.block_on(&runtime, run(arguments));
-        runtime.shutdown_background();
-        result
-    });
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("palisade-kill-matrix: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run_local("palisade-kill-matrix", run(arguments))
 }
 
 /// A run that is to be made: of which story, with which kill.
@@ -140,19 +104,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         }
     }
     ensure!(!stories.is_empty(), "nothing to play on back end {}", arguments.backend);
-    let here = std::env::current_exe()?;
-    let folder = here.parent().map(PathBuf::from).unwrap_or_default();
     let dir = std::env::temp_dir().join(format!("palisade-kill-matrix-{}", std::process::id()));
     std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-    let parts = Parts {
-        palisade: arguments.palisade.clone().unwrap_or_else(|| folder.join("palisade")),
-        remediators: arguments.remediators.clone().unwrap_or_else(|| folder.join("../guests")),
-        crds: arguments.crds.clone(),
-        deploy: arguments.deploy.clone(),
-        controlplane: arguments.controlplane.clone(),
-        fixtures: arguments.fixtures.clone(),
-        dir: dir.clone(),
-    };
+    let parts = arguments.parts.clone().parts(&dir)?;
     let begun = Instant::now();
     let lanes = arguments.lanes.clamp(1, stories.len());
     let known = stories.iter().map(|_| Known::default()).collect();

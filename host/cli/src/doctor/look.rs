@@ -1,22 +1,17 @@
 //! What the checks look at, read once.
 
-use std::time::Duration;
-
 use anyhow::Context;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::api::{Api, DynamicObject};
 use kube::{Client, ResourceExt};
 use palisade_api::NodeHealthCheck;
+use palisade_controller::leader;
 use palisade_core::fencing::record::LeaseView;
 
+use crate::connect::{list, resource};
 use crate::explain::Remediation;
-
-/// No list takes longer.
-const LIMIT: Duration = Duration::from_secs(15);
-/// The lease that the acting controller holds.
-const LEADER: &str = "palisade-controller";
 
 /// The cluster at one moment.
 #[derive(Debug, Default)]
@@ -71,7 +66,7 @@ impl Seen {
         let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
         if let Some(leases) = seen.known(&format!("leases in {namespace}"), list(leases).await) {
             let renewed = |lease: &Lease| lease.spec.as_ref()?.renew_time.as_ref().map(|time| time.0);
-            seen.leader = leases.iter().find(|lease| lease.name_any() == LEADER).and_then(renewed);
+            seen.leader = leases.iter().find(|lease| lease.name_any() == leader::LEASE).and_then(renewed);
             seen.agents = Some(leases.iter().filter_map(agent).collect());
         }
         // Last: a remediation comes before its taints and its intent, so that none of those seen above is nobody's only
@@ -108,10 +103,7 @@ async fn remediations(client: &Client) -> anyhow::Result<Vec<Object>> {
         if !names.kind.ends_with("Remediation") {
             continue;
         }
-        let version = definition.spec.versions.first().map(|version| version.name.as_str()).unwrap_or_default();
-        let gvk = GroupVersionKind::gvk(&definition.spec.group, version, &names.kind);
-        let resource = ApiResource::from_gvk_with_plural(&gvk, &names.plural);
-        let listed = list(Api::<DynamicObject>::all_with(client.clone(), &resource)).await;
+        let listed = list(Api::<DynamicObject>::all_with(client.clone(), &resource(&definition))).await;
         all.extend(listed.context(names.kind.clone())?.iter().map(|object| Object {
             said: Remediation::new(
                 &names.kind,
@@ -124,12 +116,4 @@ async fn remediations(client: &Client) -> anyhow::Result<Vec<Object>> {
         }));
     }
     Ok(all)
-}
-
-async fn list<K>(api: Api<K>) -> anyhow::Result<Vec<K>>
-where
-    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
-{
-    let listed = tokio::time::timeout(LIMIT, api.list(&ListParams::default())).await;
-    Ok(listed.map_err(|_| anyhow::anyhow!("the API server did not answer within {LIMIT:?}"))??.items)
 }

@@ -15,8 +15,8 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
-use crate::connect::Connection;
-use crate::explain::{Output, State, Style, foreign, print};
+use crate::connect::{Connection, wait};
+use crate::explain::{Output, State, Style, ended, foreign, print};
 use fix::Fix;
 use look::Seen;
 
@@ -82,18 +82,7 @@ struct Report {
 
 /// Looks, tells, and mends if asked to.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let examined = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("async runtime")
-        .and_then(|runtime| runtime.block_on(examine(arguments)));
-    match examined {
-        Ok(state) => state.code(),
-        Err(error) => {
-            eprintln!("palisade: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ended(wait(examine(arguments)))
 }
 
 async fn examine(arguments: &Arguments) -> anyhow::Result<State> {

@@ -1,21 +1,15 @@
 //! What is read of the cluster: nodes, policies, remediations; each in one list.
 
-use std::time::Duration;
-
 use anyhow::Context;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, ObjectReference};
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Client, Resource, ResourceExt};
 use palisade_api::keys::remediation::NODE_NAME;
 use palisade_api::{NodeHealthCheck, Progress, SelfNodeRemediation, WasmRemediation};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::connect::Connection;
-
-/// No list takes longer; a hurried person should rather hear that the API server does not answer.
-const LIMIT: Duration = Duration::from_secs(15);
+use crate::connect::{Connection, LIMIT, list};
 
 /// The cluster at one moment, as far as it was read.
 #[derive(Debug, Default)]
@@ -97,10 +91,10 @@ impl Remediation {
 pub async fn read(connection: &Connection) -> anyhow::Result<Snapshot> {
     let client = connection.client().await?;
     let (nodes, policies, own, wasm) = tokio::join!(
-        list::<Node>(&client),
-        list::<NodeHealthCheck>(&client),
-        list::<SelfNodeRemediation>(&client),
-        list::<WasmRemediation>(&client),
+        list(Api::<Node>::all(client.clone())),
+        list(Api::<NodeHealthCheck>::all(client.clone())),
+        list(Api::<SelfNodeRemediation>::all(client.clone())),
+        list(Api::<WasmRemediation>::all(client.clone())),
     );
     let mut all = Snapshot { now: Timestamp::now(), ..Snapshot::default() };
     all.nodes = nodes.context("nodes cannot be listed")?;
@@ -157,15 +151,6 @@ impl Snapshot {
         }
         wanted
     }
-}
-
-async fn list<K>(client: &Client) -> anyhow::Result<Vec<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
-{
-    let api: Api<K> = Api::all(client.clone());
-    let listed = tokio::time::timeout(LIMIT, api.list(&ListParams::default())).await;
-    Ok(listed.map_err(|_| anyhow::anyhow!("the API server did not answer within {LIMIT:?}"))??.items)
 }
 
 async fn one(client: &Client, reference: &ObjectReference) -> anyhow::Result<Option<Remediation>> {

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use cluster::Snapshot;
 
-use crate::connect::Connection;
+use crate::connect::{Connection, wait};
 
 pub use cluster::{Remediation, ready};
 pub use text::{Style, foreign, length, print};
@@ -84,8 +84,7 @@ pub enum State {
 }
 
 impl State {
-    /// The exit code that tells a script.
-    pub fn code(self) -> ExitCode {
+    fn code(self) -> ExitCode {
         ExitCode::from(match self {
             Self::Well => 0,
             Self::Busy => 3,
@@ -123,7 +122,12 @@ fn json<T: Serialize>(answer: &T) -> anyhow::Result<String> {
 }
 
 fn told(common: &Common, answer: impl FnOnce(&Snapshot, Style) -> anyhow::Result<(State, String, String)>) -> ExitCode {
-    match tell(common, answer) {
+    ended(tell(common, answer))
+}
+
+/// The exit code of a command that has an answer, or none.
+pub fn ended(answer: anyhow::Result<State>) -> ExitCode {
+    match answer {
         Ok(state) => state.code(),
         Err(error) => {
             eprintln!("palisade: {error:#}");
@@ -136,9 +140,7 @@ fn tell(
     common: &Common,
     answer: impl FnOnce(&Snapshot, Style) -> anyhow::Result<(State, String, String)>,
 ) -> anyhow::Result<State> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("async runtime")?;
-    let snapshot = runtime.block_on(cluster::read(&common.connection))?;
-    runtime.shutdown_background();
+    let snapshot = wait(cluster::read(&common.connection))?;
     let (state, json, text) = answer(&snapshot, Style::of_stdout())?;
     match text::print(if common.output == Output::Json { &json } else { &text }) {
         // Whoever reads may stop reading: `palisade status | head -1`.

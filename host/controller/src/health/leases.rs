@@ -153,9 +153,10 @@ impl Leases {
     }
 
     async fn create(&self, name: &str, node: &NodeView, policy: &str, wanted: Duration) -> Result<(), kube::Error> {
-        let mut body = spec(policy, wanted, true);
+        let mut body = spec(&holder(policy), wanted, Timestamp::now(), true);
         body["leaseTransitions"] = 0.into();
-        let object = json!({ "metadata": { "name": name, "ownerReferences": owners(node) }, "spec": body });
+        let object =
+            json!({ "metadata": { "name": name, "ownerReferences": owners(&node.name, &node.uid) }, "spec": body });
         // Made of the fields that a lease has; the API server would refuse what does not fit.
         let object: Lease = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
         let made = self.api().create(&PostParams::default(), &object).await?;
@@ -172,11 +173,11 @@ impl Leases {
         wanted: Duration,
         take_over: bool,
     ) -> Result<(), kube::Error> {
-        let mut body = spec(policy, wanted, take_over || !known.has_acquired);
+        let mut body = spec(&holder(policy), wanted, Timestamp::now(), take_over || !known.has_acquired);
         if take_over {
             body["leaseTransitions"] = known.transitions.saturating_add(1).into();
         }
-        let metadata = json!({ "resourceVersion": known.version, "ownerReferences": owners(node) });
+        let metadata = json!({ "resourceVersion": known.version, "ownerReferences": owners(&node.name, &node.uid) });
         let patch = Patch::Merge(json!({ "metadata": metadata, "spec": body }));
         let written = self.api().patch(name, &PatchParams::default(), &patch).await?;
         self.put(name, Some(view(&written)));
@@ -199,20 +200,21 @@ impl Leases {
     }
 }
 
-fn spec(policy: &str, wanted: Duration, acquired: bool) -> Value {
-    let now = Timestamp::now();
+/// What a holder writes: until when it wants the node, and, if it is new, since when it has it.
+pub(crate) fn spec(holder: &str, wanted: Duration, now: Timestamp, acquired: bool) -> Value {
     // Leases have microseconds, and readers in other languages demand exactly six digits.
     let now = format!("{}", now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"));
     let seconds = i32::try_from((wanted + BUFFER).as_secs()).unwrap_or(i32::MAX);
-    let mut spec = json!({ "holderIdentity": holder(policy), "leaseDurationSeconds": seconds, "renewTime": now });
+    let mut spec = json!({ "holderIdentity": holder, "leaseDurationSeconds": seconds, "renewTime": now });
     if acquired {
         spec["acquireTime"] = now.into();
     }
     spec
 }
 
-fn owners(node: &NodeView) -> Value {
-    json!([{ "apiVersion": "v1", "kind": "Node", "name": node.name, "uid": node.uid }])
+/// The lease goes with its node.
+pub(crate) fn owners(node: &str, uid: &str) -> Value {
+    json!([{ "apiVersion": "v1", "kind": "Node", "name": node, "uid": uid }])
 }
 
 /// What decisions read of a lease.

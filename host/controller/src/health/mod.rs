@@ -12,7 +12,7 @@ mod extensions;
 mod facts;
 mod guard;
 mod kinds;
-mod leases;
+pub(crate) mod leases;
 mod nodes;
 mod observe;
 mod policies;
@@ -40,7 +40,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::leader::Leadership;
 
 pub use self::guard::ControlPlaneGuard;
-pub(crate) use self::leases::view;
 pub use self::observe::{News, Observe};
 
 use self::definitions::Definitions;

@@ -169,7 +169,7 @@ impl Jobs for CronJobs {
                     .await
                 {
                     Ok(()) => {}
-                    Err(Error::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.is_not_found()) => {}
+                    Err(error) if error.is_not_found() => {}
                     Err(error) => return Err(error),
                 }
             }

@@ -5,7 +5,6 @@
 //! none during planned maintenance. Remediations that end a boot through the node's own agent need none: they share the
 //! fence intent, and with it the proof. The lease is about order between actors, never about safety.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,39 +13,34 @@ use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
-use palisade_api::keys::node_health_check::{GROUP, LEASE_NAMESPACE};
-use palisade_core::health::{BUFFER, CLASSIC, Claim, claim_as, lease_name};
+use palisade_core::health::{CLASSIC, Claim, claim_as, lease_name};
 use serde_json::{Value, json};
 
 use super::kind::Remediation;
 use super::pass::Pass;
 use super::status::{self, Standing};
+use super::target;
 use crate::error::Error;
 use crate::events::Kind;
 use crate::fence::read::limited;
+use crate::health::leases;
 
 /// A lease of somebody else is looked at this often.
 const LOOK: Duration = Duration::from_secs(5);
 /// It is renewed when less than this is left of it.
 const RENEW: Duration = Duration::from_mins(5);
 
-/// Where the leases of nodes are, unless somebody says otherwise.
-static NAMESPACE: LazyLock<String> = LazyLock::new(|| {
-    let named = std::env::var("LEASE_NAMESPACE").ok().filter(|namespace| !namespace.is_empty());
-    named.unwrap_or_else(|| LEASE_NAMESPACE.to_owned())
-});
-
 impl<K: Remediation> Pass<K> {
     /// Takes the node's lease, or keeps it; `Some`: somebody else has it, and nothing may be done before it ends.
     pub(super) async fn keep_node(&mut self, node: &Node) -> Result<Option<Action>, Error> {
-        let Some(uid) = node.uid().filter(|_| !self.is_held_for()) else { return Ok(None) };
+        let Some(uid) = node.uid().filter(|_| !target::is_of_node_check(&self.object)) else { return Ok(None) };
         match self.claim_node(&uid).await {
             Ok(None) => Ok(None),
             Ok(Some(holder)) => {
                 let name = &self.target.node;
                 let message = format!(
                     "{holder} holds node {name} (Lease {}/{}); nothing is done before it lets go of it, or its lease ends",
-                    *NAMESPACE,
+                    self.context.options.lease_namespace,
                     lease_name(name)
                 );
                 let news = !says(&self.status, &message);
@@ -57,22 +51,13 @@ impl<K: Remediation> Pass<K> {
                 }
                 Ok(Some(Action::requeue(LOOK)))
             }
-            Err(Error::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.code == 403) => {
-                let message = format!("the lease of the node is not followed: {}", Error::Api(error));
+            Err(error) if error.is_forbidden() => {
+                let message = format!("the lease of the node is not followed: {error}");
                 self.event(Kind::Warning, "NodeLeaseNotFollowed", &message).await;
                 Ok(None)
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// Whether a detector holds the node for this remediation.
-    fn is_held_for(&self) -> bool {
-        let owners = self.object.owner_references();
-        owners.iter().any(|owner| {
-            owner.kind == "NodeHealthCheck"
-                && owner.api_version.split_once('/').is_some_and(|(group, _)| group == GROUP)
-        })
     }
 
     fn holder(&self) -> String {
@@ -83,7 +68,7 @@ impl<K: Remediation> Pass<K> {
     async fn claim_node(&self, node_uid: &str) -> Result<Option<String>, Error> {
         let (api, name, holder) = (self.node_leases(), lease_name(&self.target.node), self.holder());
         let found = limited("lease of the node", api.get_opt(&name)).await?;
-        let known = found.as_ref().map(crate::health::view);
+        let known = found.as_ref().map(leases::view);
         let now = Timestamp::now();
         let (transitions, version) = match claim_as(known.as_ref(), &holder, RENEW, now) {
             Claim::Keep => return Ok(None),
@@ -96,8 +81,7 @@ impl<K: Remediation> Pass<K> {
             }
         };
         let mut object = json!({
-            "metadata": { "name": name, "ownerReferences":
-                [{ "apiVersion": "v1", "kind": "Node", "name": self.target.node, "uid": node_uid }] },
+            "metadata": { "name": name, "ownerReferences": leases::owners(&self.target.node, node_uid) },
             "spec": body(&holder, now, transitions),
         });
         let Some(version) = version else { return self.make(&api, object).await.map(|()| None) };
@@ -111,10 +95,10 @@ impl<K: Remediation> Pass<K> {
         let lease: Lease = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
         let parameters = PostParams::default();
         match limited("lease of the node", async { api.create(&parameters, &lease).await.map(drop) }).await {
-            Err(Error::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.is_not_found()) => {}
+            Err(error) if error.is_not_found() => {}
             result => return result,
         }
-        let metadata = ObjectMeta { name: Some(NAMESPACE.clone()), ..ObjectMeta::default() };
+        let metadata = ObjectMeta { name: Some(self.context.options.lease_namespace.clone()), ..ObjectMeta::default() };
         let namespace = Namespace { metadata, ..Namespace::default() };
         let namespaces: Api<Namespace> = Api::all(self.context.client.clone());
         limited("namespace of leases", async { namespaces.create(&parameters, &namespace).await.map(drop) }).await?;
@@ -123,15 +107,15 @@ impl<K: Remediation> Pass<K> {
 
     /// Lets go of the node's lease, if this remediation has it.
     pub(super) async fn release_node(&self) -> Result<(), Error> {
-        if self.is_held_for() || !self.object.held() {
+        if target::is_of_node_check(&self.object) || !self.object.held() {
             return Ok(());
         }
         let (api, name) = (self.node_leases(), lease_name(&self.target.node));
         let found = match limited("lease of the node", api.get_opt(&name)).await {
-            Err(Error::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.code == 403) => None,
+            Err(error) if error.is_forbidden() => None,
             found => found?,
         };
-        let Some(found) = found.filter(|lease| crate::health::view(lease).holder == self.holder()) else {
+        let Some(found) = found.filter(|lease| leases::view(lease).holder == self.holder()) else {
             return Ok(());
         };
         let preconditions = Preconditions { uid: found.uid(), resource_version: found.meta().resource_version.clone() };
@@ -139,7 +123,7 @@ impl<K: Remediation> Pass<K> {
         match limited("lease of the node", async { api.delete(&name, &parameters).await.map(drop) }).await {
             // Gone, or somebody else's since a moment ago.
             Err(Error::Conflict) => Ok(()),
-            Err(Error::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.is_not_found()) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
             result => {
                 // Whoever waits for it need not wait for the next look.
                 self.context.triggers.fire_node(&self.target.node);
@@ -149,7 +133,7 @@ impl<K: Remediation> Pass<K> {
     }
 
     fn node_leases(&self) -> Api<Lease> {
-        Api::namespaced(self.context.client.clone(), &NAMESPACE)
+        Api::namespaced(self.context.client.clone(), &self.context.options.lease_namespace)
     }
 }
 
@@ -158,13 +142,8 @@ fn says(status: &super::kind::Status, message: &str) -> bool {
 }
 
 fn body(holder: &str, now: Timestamp, transitions: Option<i32>) -> Value {
-    // Leases have microseconds, and readers in other languages demand exactly six digits.
-    let now = now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
-    let mut spec = json!({
-        "holderIdentity": holder, "leaseDurationSeconds": (CLASSIC + BUFFER).as_secs(), "renewTime": now,
-    });
+    let mut spec = leases::spec(holder, CLASSIC, now, transitions.is_some());
     if let Some(transitions) = transitions {
-        spec["acquireTime"] = now.into();
         spec["leaseTransitions"] = transitions.into();
     }
     spec

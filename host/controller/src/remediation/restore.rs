@@ -62,7 +62,7 @@ impl<K: Remediation> Pass<K> {
         match self.set_finalizers(&left).await {
             // Gone with its last finalizer, or by another controller.
             Ok(()) => {}
-            Err(Error::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.is_not_found()) => {}
+            Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
         }
         self.event(Kind::Normal, "RemoveFinalizer", "finalizer removed").await;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Client, ResourceExt};
 use palisade_api::keys;
 
 use super::kind::Remediation;
+use super::outside::machines;
 use crate::error::{Error, within};
 
 /// Reading a Machine takes no longer.
@@ -68,25 +68,25 @@ pub async fn resolve<K: Remediation>(client: &Client, object: &K) -> Result<Name
 
 /// The Machine whose health check made the remediation.
 pub fn detecting_machine<K: Remediation>(object: &K) -> Option<&OwnerReference> {
-    let owners = object.owner_references();
-    let by_node_check =
-        owners.iter().any(|owner| owner.kind == "NodeHealthCheck" && group(owner) == keys::node_health_check::GROUP);
-    owners.iter().find(|owner| is_machine(owner)).filter(|_| !by_node_check)
+    object.owner_references().iter().find(|owner| is_machine(owner)).filter(|_| !is_of_node_check(object))
 }
 
-fn group(owner: &OwnerReference) -> &str {
-    owner.api_version.split_once('/').map_or("", |(group, _)| group)
+/// Whether a `NodeHealthCheck` made the remediation, and holds the lease of the node for it.
+pub fn is_of_node_check<K: Remediation>(object: &K) -> bool {
+    let group = keys::node_health_check::GROUP;
+    object
+        .owner_references()
+        .iter()
+        .any(|owner| owner.kind == "NodeHealthCheck" && machines::group(&owner.api_version) == group)
 }
 
 pub fn is_machine(owner: &OwnerReference) -> bool {
-    owner.kind == "Machine" && ["machine.openshift.io", "cluster.x-k8s.io"].contains(&group(owner))
+    owner.kind == "Machine"
+        && ["machine.openshift.io", "cluster.x-k8s.io"].contains(&machines::group(&owner.api_version))
 }
 
 async fn node_of(client: &Client, namespace: &str, owner: &OwnerReference) -> Result<Named, Error> {
-    let (group, version) = owner.api_version.split_once('/').unwrap_or_default();
-    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, "Machine"));
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
-    let Some(machine) = api.get_opt(&owner.name).await? else {
+    let Some(machine) = machines::api(client, &owner.api_version, namespace).get_opt(&owner.name).await? else {
         return Ok(Named::Nothing(format!("Machine {namespace}/{} does not exist", owner.name)));
     };
     if machine.uid().as_deref() != Some(owner.uid.as_str()) {

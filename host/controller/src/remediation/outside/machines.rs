@@ -96,7 +96,7 @@ pub async fn delete(context: &Context, record: Option<&MachineRecord>) -> Result
     let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     match limited("deletion of the machine", async { api.delete(&record.name, &parameters).await.map(drop) }).await {
         Ok(()) => Ok(true),
-        Err(Error::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.is_not_found()) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(true),
         Err(error) => Err(error),
     }
 }

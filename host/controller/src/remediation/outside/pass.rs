@@ -26,12 +26,9 @@ pub fn acts_from_outside(module: &Module) -> bool {
 /// cleans up.
 fn permitted<T>(answer: Result<T, Error>) -> Result<Answered<T>, Error> {
     match answer {
-        Err(Error::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.code == 403) => {
-            Ok(Err(RefusalReason::PermissionDenied(format!(
-                "{}; give the controller this right (deploy/rbac/remediator-*.yaml)",
-                Error::Api(error)
-            ))))
-        }
+        Err(error) if error.is_forbidden() => Ok(Err(RefusalReason::PermissionDenied(format!(
+            "{error}; give the controller this right (deploy/rbac/remediator-*.yaml)"
+        )))),
         answer => answer.map(Ok),
     }
 }
