@@ -18,6 +18,9 @@ use crate::story::{Ending, Scene, Story};
 /// No run takes longer, killed or not.
 const LIMIT: Duration = Duration::from_mins(4);
 
+/// How long writes may be on their way after the controller's death.
+const SETTLED: Duration = Duration::from_secs(10);
+
 /// A control plane, a gate, a controller.
 pub struct Lane {
     plane: Rc<Plane>,
@@ -99,12 +102,37 @@ impl Lane {
         Ok(Played { ending, killed: plan.is_some() && !planned, writes, seconds: begun.elapsed().as_secs_f64() })
     }
 
-    /// Compares what went through the gate with what the API server's audit log says, where there is one. Returns how many
-    /// writes both saw.
-    pub fn audited(&self) -> anyhow::Result<Option<usize>> {
+    /// Ends everything in order, and compares what went through the gate with what the API server's audit log says, where
+    /// there is one. Returns how many writes both saw.
+    pub async fn end(mut self) -> anyhow::Result<Option<usize>> {
+        // Before they are compared: a controller that runs writes between the two counts.
+        self.process.kill().await;
+        let audited = self.audited().await;
+        self.plane.stop().await;
+        audited
+    }
+
+    /// What was sent before the controller died may still be on its way to either count.
+    async fn audited(&self) -> anyhow::Result<Option<usize>> {
         if self.plane.kind != BackendKind::Real {
             return Ok(None);
         }
+        let begun = Instant::now();
+        loop {
+            let (logged, counted) = (self.logged()?, self.gate.accepted());
+            if logged == counted {
+                return Ok(Some(counted));
+            }
+            ensure!(
+                begun.elapsed() < SETTLED,
+                "the audit log shows {logged} writes of the controller, the gate counted {counted}"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Writes of the controller that the audit log shows as accepted.
+    fn logged(&self) -> anyhow::Result<usize> {
         let file = self.plane.dir.join("controlplane/audit.log");
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let mut logged = 0;
@@ -116,14 +144,6 @@ impl Lane {
             let write = is("verb", &["create", "update", "patch", "delete", "deletecollection"]);
             logged += usize::from(ours && write && is("stage", &["ResponseComplete"]) && (200..300).contains(&code));
         }
-        let counted = self.gate.accepted();
-        ensure!(logged == counted, "the audit log shows {logged} writes of the controller, the gate counted {counted}");
-        Ok(Some(counted))
-    }
-
-    /// Ends everything in order.
-    pub async fn stop(mut self) {
-        self.process.kill().await;
-        self.plane.stop().await;
+        Ok(logged)
     }
 }

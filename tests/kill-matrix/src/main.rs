@@ -134,9 +134,7 @@ impl Matrix {
             let played = lane.play(story, order.plan).await;
             self.note(&order, played).await;
         }
-        let audited = lane.audited()?;
-        lane.stop().await;
-        Ok(audited)
+        lane.end().await
     }
 
     async fn note(&self, order: &Order, played: anyhow::Result<Played>) {
