@@ -96,14 +96,15 @@ impl<K: Remediation> Pass<K> {
         let marked = inventory::uids(&progress.owned.marked_pods);
         // After P1, or when another boot runs, nothing is forced: only the marked pods have to be confirmed.
         let forced = forces(progress, fence, boot_of(node).as_ref());
-        let pods: Vec<String> = if forced {
-            inventory.to_release(&marked, released).map(crate::events::name_of).collect()
+        let (pods, attachments): (Vec<String>, usize) = if forced {
+            let pods = inventory.to_release(&marked, released).map(crate::events::name_of).collect();
+            (pods, inventory.attachments_to_release(&marked, released).count())
         } else {
-            inventory.still_marked(&marked).map(crate::events::name_of).collect()
+            (inventory.still_marked(&marked).map(crate::events::name_of).collect(), 0)
         };
         Ok(WorkloadsView {
             pods: u32::try_from(pods.len()).unwrap_or(u32::MAX),
-            volume_attachments: if forced { u32::try_from(inventory.attachments.len()).unwrap_or(u32::MAX) } else { 0 },
+            volume_attachments: u32::try_from(attachments).unwrap_or(u32::MAX),
             examples: pods.into_iter().take(5).collect(),
             released,
             out_of_service: ours && taints::has(node, &out_of_service),

@@ -59,7 +59,7 @@ pub fn controller(pod: &Pod) -> Option<&OwnerReference> {
 }
 
 /// A pod that came to its end runs nothing.
-fn is_over(pod: &Pod) -> bool {
+pub fn is_over(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
 }

@@ -1,6 +1,6 @@
 //! What runs, or is held, on a node: read from the API, each time anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -20,6 +20,8 @@ pub struct Inventory {
     pub pods: Vec<(Pod, Class)>,
     /// Volume attachments of the node.
     pub attachments: Vec<VolumeAttachment>,
+    /// The attached volume behind each claim (`namespace/name`) of those pods.
+    pub volumes: BTreeMap<String, String>,
 }
 
 /// Reads everything about a node. Lists name no resource version: they are as fresh as the API server's store.
@@ -33,7 +35,7 @@ pub async fn read(client: &Client, node: &str) -> Result<Inventory, Error> {
         .into_iter()
         .filter(|attachment| attachment.spec.node_name == node)
         .collect();
-    let facts = facts(client, &pods, &attachments).await?;
+    let (facts, volumes) = facts(client, &pods, &attachments).await?;
     let pods = pods
         .into_iter()
         .map(|pod| {
@@ -41,13 +43,19 @@ pub async fn read(client: &Client, node: &str) -> Result<Inventory, Error> {
             (pod, class)
         })
         .collect();
-    Ok(Inventory { pods, attachments })
+    Ok(Inventory { pods, attachments, volumes })
 }
 
-async fn facts(client: &Client, pods: &[Pod], attachments: &[VolumeAttachment]) -> Result<Facts, Error> {
+/// What classes depend on, and the attached volume behind each claim.
+async fn facts(
+    client: &Client,
+    pods: &[Pod],
+    attachments: &[VolumeAttachment],
+) -> Result<(Facts, BTreeMap<String, String>), Error> {
     let attached: BTreeSet<&str> =
         attachments.iter().filter_map(|attachment| attachment.spec.source.persistent_volume_name.as_deref()).collect();
     let mut facts = Facts::default();
+    let mut volumes = BTreeMap::new();
     let mut jobs = BTreeSet::new();
     for pod in pods {
         let namespace = pod.namespace().unwrap_or_default();
@@ -62,9 +70,12 @@ async fn facts(client: &Client, pods: &[Pod], attachments: &[VolumeAttachment]) 
             let Some(spec) = api.get_opt(&claim).await?.and_then(|claim| claim.spec) else { continue };
             let exclusive =
                 spec.access_modes.iter().flatten().any(|mode| mode == "ReadWriteOnce" || mode == "ReadWriteOncePod");
-            if exclusive && spec.volume_name.as_deref().is_some_and(|volume| attached.contains(volume)) {
-                facts.exclusive_claims.insert(format!("{namespace}/{claim}"));
+            let Some(volume) = spec.volume_name.filter(|volume| attached.contains(volume.as_str())) else { continue };
+            let claim = format!("{namespace}/{claim}");
+            if exclusive {
+                facts.exclusive_claims.insert(claim.clone());
             }
+            volumes.insert(claim, volume);
         }
     }
     for (namespace, name) in jobs {
@@ -74,7 +85,7 @@ async fn facts(client: &Client, pods: &[Pod], attachments: &[VolumeAttachment]) 
             facts.patient_jobs.insert(format!("{namespace}/{name}"));
         }
     }
-    Ok(facts)
+    Ok((facts, volumes))
 }
 
 impl Inventory {
@@ -96,6 +107,29 @@ impl Inventory {
             .filter(move |pod| {
                 how != Some(ReleaseMethod::OutOfServiceTaint) || !classify::tolerates_out_of_service(pod)
             })
+    }
+
+    /// Volume attachments that a release has to take away. Not those of pods that stay on the node: attach/detach would
+    /// make them again at once, again and again, and a volume with an attempt under way goes nowhere else (2 minutes).
+    pub fn attachments_to_release<'a>(
+        &'a self,
+        marked: &'a BTreeSet<String>,
+        how: Option<ReleaseMethod>,
+    ) -> impl Iterator<Item = &'a VolumeAttachment> {
+        let going: BTreeSet<String> = self.to_release(marked, how).map(uid).collect();
+        let staying = self.pods.iter().map(|(pod, _)| pod).filter(|pod| !going.contains(&uid(pod)));
+        let kept: BTreeSet<&str> =
+            staying.filter(|pod| !classify::is_over(pod)).flat_map(|pod| self.volumes_of(pod)).collect();
+        self.attachments.iter().filter(move |attachment| {
+            attachment.spec.source.persistent_volume_name.as_deref().is_none_or(|volume| !kept.contains(volume))
+        })
+    }
+
+    /// Attached volumes that a pod uses.
+    fn volumes_of(&self, pod: &Pod) -> impl Iterator<Item = &str> {
+        let namespace = pod.namespace().unwrap_or_default();
+        let claims = classify::claims(pod).into_iter();
+        claims.filter_map(move |claim| self.volumes.get(&format!("{namespace}/{claim}")).map(String::as_str))
     }
 
     /// Marked pods that still exist.

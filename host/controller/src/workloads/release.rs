@@ -117,28 +117,46 @@ async fn delete_all<L: Fn() -> bool>(
     let left = inventory::read(client, &guard.proof.node).await?;
     // The list was read after the last check: check again, on what is true now.
     guard.checked = None;
-    let mut deleted = 0;
-    for pod in left.to_release(marked, Some(ReleaseMethod::ResourceDeletion)) {
+    let how = Some(ReleaseMethod::ResourceDeletion);
+    let (mut deleted, mut written_since) = (0, false);
+    for pod in left.to_release(marked, how) {
         if let Err(why) = guard.allows().await? {
             return Ok(Released::Stopped(why));
         }
         let api = Api::<Pod>::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-        deleted += usize::from(delete(&api, pod, Some(0)).await?);
+        match delete(&api, pod, Some(0)).await? {
+            Deletion::Accepted => deleted += 1,
+            Deletion::Gone => {}
+            Deletion::WrittenSince => written_since = true,
+        }
     }
     let mut detached = 0;
     let api: Api<VolumeAttachment> = Api::all(client.clone());
-    for attachment in left.attachments.iter().filter(|attachment| attachment.metadata.deletion_timestamp.is_none()) {
+    // While a pod is there, attach/detach would attach its volumes again: they wait for the pass that takes it away.
+    let attachments = left.attachments_to_release(marked, how).filter(|_| !written_since);
+    for attachment in attachments.filter(|attachment| attachment.metadata.deletion_timestamp.is_none()) {
         if let Err(why) = guard.allows().await? {
             return Ok(Released::Stopped(why));
         }
-        detached += usize::from(delete(&api, attachment, None).await?);
+        detached += usize::from(delete(&api, attachment, None).await? == Deletion::Accepted);
     }
     Ok(Released::Done { pods: deleted, attachments: detached, tainted })
 }
 
+/// What became of a deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deletion {
+    /// The API server took it.
+    Accepted,
+    /// There was no such object any more.
+    Gone,
+    /// It is not the object, or not its version, that was read: the next pass looks again.
+    WrittenSince,
+}
+
 /// Deletes the very version that was read: another object of that name stays, and so does one that somebody has
 /// written since, as the kubelet of a new boot does with the pods it starts. What is left is seen in the next pass.
-async fn delete<K>(api: &Api<K>, object: &K, grace: Option<u32>) -> Result<bool, Error>
+async fn delete<K>(api: &Api<K>, object: &K, grace: Option<u32>) -> Result<Deletion, Error>
 where
     K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
@@ -148,8 +166,9 @@ where
         ..DeleteParams::default()
     };
     match api.delete(&object.name_any(), &params).await {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+        Ok(_) => Ok(Deletion::Accepted),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Deletion::Gone),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(Deletion::WrittenSince),
         Err(error) => Err(error.into()),
     }
 }

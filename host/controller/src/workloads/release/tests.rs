@@ -130,6 +130,74 @@ async fn a_pod_that_was_written_since_it_was_listed_stays() {
     // The kubelet of a new boot has started it in between.
     let status = json!({ "status": { "phase": "Running" } });
     api.patch_status("a", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&status)).await.unwrap();
-    assert!(!delete(&api, &listed, Some(0)).await.unwrap());
+    assert_eq!(delete(&api, &listed, Some(0)).await.unwrap(), Deletion::WrittenSince);
     assert!(api.get_opt("a").await.unwrap().is_some());
+}
+
+/// A claimed volume that is attached to the node, and the pod of the given owner that uses it.
+fn attach(store: &ApiStore, pod: &str, owner: &str) {
+    for object in [
+        json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": pod, "namespace": "shop" },
+            "spec": { "accessModes": ["ReadWriteOnce"], "volumeName": format!("volume-{pod}"),
+                "resources": { "requests": { "storage": "1Gi" } } } }),
+        json!({ "apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": { "name": format!("csi-{pod}") },
+            "spec": { "attacher": "csi", "nodeName": "n1", "source": { "persistentVolumeName": format!("volume-{pod}") } } }),
+        json!({ "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": pod, "namespace": "shop", "ownerReferences": [
+                { "apiVersion": "apps/v1", "kind": owner, "name": "o", "uid": "o", "controller": true }] },
+            "spec": { "nodeName": "n1", "containers": [{ "name": "c", "image": "i" }],
+                "volumes": [{ "name": "v", "persistentVolumeClaim": { "claimName": pod } }] } }),
+    ] {
+        store.apply_value(&object).unwrap();
+    }
+}
+
+async fn attached(client: &Client) -> Vec<String> {
+    let api = Api::<VolumeAttachment>::all(client.clone());
+    api.list(&kube::api::ListParams::default()).await.unwrap().items.iter().map(ResourceExt::name_any).collect()
+}
+
+#[tokio::test]
+async fn a_volume_stays_attached_until_the_pass_that_takes_its_pod() {
+    let (store, client, proof) = dead_node().await;
+    attach(&store, "db-0", "StatefulSet");
+    let pod = Api::<Pod>::namespaced(client.clone(), "shop").get("db-0").await.unwrap();
+    let marked = BTreeSet::from([inventory::uid(&pod)]);
+    // Given somebody who writes to the pod after it was listed, as the eviction by a taint does,
+    let written = Cell::new(0);
+    let live = || {
+        written.set(written.get() + 1);
+        let late = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "db-0", "namespace": "shop",
+            "annotations": { "written": written.get().to_string() } } });
+        if written.get() == 2 {
+            store.apply_value(&late).unwrap();
+        }
+        true
+    };
+    let guard = Guard::new(&client, NAMESPACE, &proof, live);
+    let released = release(guard, &marked, ReleaseMethod::ResourceDeletion).await.unwrap();
+    // then its volume stays attached, or attach/detach would attach it to the dead node again;
+    assert!(matches!(released, Released::Done { attachments: 0, .. }), "{released:?}");
+    assert_eq!((pods(&client).await, attached(&client).await), (1, vec!["csi-db-0".to_owned()]));
+    // and both go with the next pass.
+    let guard = Guard::new(&client, NAMESPACE, &proof, || true);
+    let released = release(guard, &marked, ReleaseMethod::ResourceDeletion).await.unwrap();
+    assert!(matches!(released, Released::Done { pods: 1, attachments: 1, .. }), "{released:?}");
+    assert_eq!((pods(&client).await, attached(&client).await.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn volumes_of_pods_that_stay_on_the_node_are_not_detached() {
+    let (store, client, proof) = dead_node().await;
+    attach(&store, "cache", "DaemonSet");
+    attach(&store, "late", "StatefulSet");
+    attach(&store, "db-0", "StatefulSet");
+    let pod = Api::<Pod>::namespaced(client.clone(), "shop").get("db-0").await.unwrap();
+    let guard = Guard::new(&client, NAMESPACE, &proof, || true);
+    let marked = BTreeSet::from([inventory::uid(&pod)]);
+    let released = release(guard, &marked, ReleaseMethod::ResourceDeletion).await.unwrap();
+    assert!(matches!(released, Released::Done { pods: 5, attachments: 1, .. }), "{released:?}");
+    assert_eq!(attached(&client).await, ["csi-cache", "csi-late"]);
+    let left = inventory::read(&client, "n1").await.unwrap();
+    assert_eq!(left.attachments_to_release(&marked, Some(ReleaseMethod::ResourceDeletion)).count(), 0);
 }
