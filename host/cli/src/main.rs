@@ -6,6 +6,7 @@ mod controller;
 mod doctor;
 mod explain;
 mod hold;
+mod rehearse;
 mod remediator;
 mod sandbox;
 mod words;
@@ -45,6 +46,11 @@ enum Command {
     Resume(hold::Resume),
     /// Keeps remediation away from a node, or from all nodes of a policy, for a while.
     Veto(hold::Veto),
+    /// What a policy would do on this cluster from now on, or would have done in the last hour. Changes nothing.
+    Simulate(rehearse::Simulate),
+    /// Tests of policies, for those who keep them in a repository.
+    #[command(subcommand)]
+    Policy(rehearse::Policy),
     /// Completion of these commands for a shell.
     Completion(words::Completion),
     /// Manual pages of all commands, into a folder.
@@ -72,10 +78,22 @@ fn main() -> ExitCode {
         Command::Pause(arguments) => hold::pause(&arguments).map(|()| true),
         Command::Resume(arguments) => hold::resume(&arguments).map(|()| true),
         Command::Veto(arguments) => hold::veto(&arguments).map(|()| true),
+        Command::Simulate(arguments) => return rehearse::simulate(&arguments),
+        Command::Policy(command) => return rehearse::policy(&command),
         Command::Completion(arguments) => words::completion(&arguments, Cli::command()).map(|()| true),
         Command::Man(arguments) => words::man(&arguments, Cli::command()).map(|()| true),
         Command::Sandbox(command) => sandbox::run(command),
         Command::Remediator(command) => return remediator::run(command),
     };
     program::ended("palisade", result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_can_be_parsed() {
+        Cli::command().debug_assert();
+    }
 }

@@ -20,7 +20,7 @@ use cluster::Snapshot;
 use crate::connect::{Connection, wait};
 
 pub use cluster::{Remediation, ready};
-pub use text::{Style, foreign, length, print};
+pub use text::{Style, foreign, length, print, table};
 
 /// How to reach the cluster, and how to answer.
 #[derive(Debug, Args)]

@@ -51,6 +51,11 @@ use self::reconcile::Written;
 use self::report::Reporter;
 use self::scene::Refusals;
 
+/// What decisions read of a node; for programs that ask the same core without a controller.
+pub fn view_of(node: &k8s_openapi::api::core::v1::Node) -> palisade_core::health::NodeView {
+    views::node(node)
+}
+
 /// A policy as it was read; one that cannot be decoded stays in the store as an error.
 type Guarded = DeserializeGuard<NodeHealthCheck>;
 
