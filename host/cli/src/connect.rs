@@ -13,7 +13,7 @@ use kube::{Client, Config};
 use serde::de::DeserializeOwned;
 
 /// No answer takes longer.
-pub const LIMIT: Duration = Duration::from_secs(15);
+const LIMIT: Duration = Duration::from_secs(15);
 
 /// Which cluster.
 #[derive(Debug, Args)]
@@ -56,8 +56,13 @@ pub async fn list<K>(api: Api<K>) -> anyhow::Result<Vec<K>>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let listed = tokio::time::timeout(LIMIT, api.list(&ListParams::default())).await;
-    Ok(listed.map_err(|_| anyhow::anyhow!("the API server did not answer within {LIMIT:?}"))??.items)
+    Ok(answer(api.list(&ListParams::default())).await?.items)
+}
+
+/// What the API server answers, within that limit.
+pub async fn answer<T>(request: impl Future<Output = kube::Result<T>>) -> anyhow::Result<T> {
+    let answered = tokio::time::timeout(LIMIT, request).await;
+    Ok(answered.map_err(|_| anyhow::anyhow!("the API server did not answer within {LIMIT:?}"))??)
 }
 
 /// How the objects of one of our definitions are asked for.

@@ -9,7 +9,7 @@ use palisade_api::keys::remediation::NODE_NAME;
 use palisade_api::{NodeHealthCheck, Progress, SelfNodeRemediation, WasmRemediation};
 use serde_json::Value;
 
-use crate::connect::{Connection, LIMIT, list};
+use crate::connect::{Connection, answer, list};
 
 /// The cluster at one moment, as far as it was read.
 #[derive(Debug, Default)]
@@ -162,8 +162,7 @@ async fn one(client: &Client, reference: &ObjectReference) -> anyhow::Result<Opt
         Some(namespace) if !namespace.is_empty() => Api::namespaced_with(client.clone(), namespace, &resource),
         _ => Api::all_with(client.clone(), &resource),
     };
-    let found = tokio::time::timeout(LIMIT, api.get_opt(name)).await.context("no answer")??;
-    Ok(found.map(|object| {
+    Ok(answer(api.get_opt(name)).await?.map(|object| {
         let status = object.data.get("status").cloned().unwrap_or_default();
         Remediation::new(kind, object.meta(), status)
     }))

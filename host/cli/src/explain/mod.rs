@@ -11,7 +11,6 @@ mod text;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -20,7 +19,7 @@ use cluster::Snapshot;
 use crate::connect::{Connection, wait};
 
 pub use cluster::{Remediation, ready};
-pub use text::{Style, foreign, length, print, table};
+pub use text::{Style, foreign, length, print, show, table};
 
 /// How to reach the cluster, and how to answer.
 #[derive(Debug, Args)]
@@ -142,9 +141,6 @@ fn tell(
 ) -> anyhow::Result<State> {
     let snapshot = wait(cluster::read(&common.connection))?;
     let (state, json, text) = answer(&snapshot, Style::of_stdout())?;
-    match text::print(if common.output == Output::Json { &json } else { &text }) {
-        // Whoever reads may stop reading: `palisade status | head -1`.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(state),
-        printed => printed.map(|()| state).context("standard output"),
-    }
+    text::show(if common.output == Output::Json { &json } else { &text })?;
+    Ok(state)
 }

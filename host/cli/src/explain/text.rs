@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use anyhow::Context;
 use jiff::Timestamp;
 
 /// How it is printed.
@@ -54,6 +55,14 @@ pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(clean(text).as_bytes())?;
     out.flush()
+}
+
+/// The same; whoever reads may stop reading: `palisade status | head -1`.
+pub fn show(text: &str) -> anyhow::Result<()> {
+    match print(text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.context("standard output"),
+    }
 }
 
 /// Names and messages come from others: what would move the cursor is shown, not obeyed. Our own colours stay.

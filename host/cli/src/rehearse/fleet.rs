@@ -180,11 +180,13 @@ impl Fleet {
     }
 
     fn plan(&self, now: Timestamp) -> Plan {
-        let all: Vec<NodeView> = self.nodes.values().cloned().collect();
-        let selected: Vec<NodeView> = all.iter().filter(|node| self.selector.matches(&node.labels)).cloned().collect();
+        let is_selected = |node: &&NodeView| self.selector.matches(&node.labels);
+        let selected: Vec<NodeView> = self.nodes.values().filter(is_selected).cloned().collect();
         let judgement = judge(&selected, &self.spec.unhealthy_conditions, now);
+        // Judged on every node of the cluster.
+        let failures = |spec| classify(&self.nodes.values().cloned().collect::<Vec<_>>(), spec, now);
         let surroundings = Surroundings {
-            failures: self.spec.correlated_failures.as_ref().map(|spec| classify(&all, spec, now)).unwrap_or_default(),
+            failures: self.spec.correlated_failures.as_ref().map(failures).unwrap_or_default(),
             ..Surroundings::default()
         };
         plan(&Outlook {

@@ -15,10 +15,10 @@ use palisade_controller::health::view_of;
 use palisade_core::health::NodeView;
 
 use super::fleet::Fleet;
-use super::play::{Change, Effect, Play};
+use super::play::{Change, Effect, Play, later};
 use super::report::Report;
 use super::script::policy_of_file;
-use crate::connect::{Connection, LIMIT, list};
+use crate::connect::{Connection, answer, list};
 
 /// What is played, and on what.
 #[derive(Debug, Args)]
@@ -94,8 +94,9 @@ pub async fn simulate(arguments: &Arguments) -> anyhow::Result<Report> {
 
 async fn of_cluster(client: &Client, name: &str) -> anyhow::Result<NodeHealthCheck> {
     let api: Api<NodeHealthCheck> = Api::all(client.clone());
-    let found = tokio::time::timeout(LIMIT, api.get_opt(name)).await.context("the API server did not answer")??;
-    found.with_context(|| format!("there is no file {name}, and no NodeHealthCheck of that name in the cluster"))
+    answer(api.get_opt(name))
+        .await?
+        .with_context(|| format!("there is no file {name}, and no NodeHealthCheck of that name in the cluster"))
 }
 
 fn of_file(path: &Path) -> anyhow::Result<Vec<Node>> {
@@ -134,7 +135,7 @@ fn one(text: &str, nodes: &[NodeView], now: Timestamp) -> anyhow::Result<Told> {
 async fn recorded(client: &Client, begin: Timestamp) -> anyhow::Result<Vec<Told>> {
     let of_nodes = ListParams::default().fields("involvedObject.kind=Node");
     let api: Api<Event> = Api::all(client.clone());
-    let events = tokio::time::timeout(LIMIT, api.list(&of_nodes)).await.context("the API server did not answer")??;
+    let events = answer(api.list(&of_nodes)).await?;
     let mut told: Vec<Told> = events.items.iter().flat_map(|event| readiness(event, begin)).collect();
     told.sort();
     Ok(told)
@@ -181,11 +182,6 @@ fn as_they_were(nodes: Vec<NodeView>, changes: &[Told], begin: Timestamp) -> Vec
         node
     };
     nodes.into_iter().map(was).collect()
-}
-
-fn later(now: Timestamp, length: GoDuration) -> anyhow::Result<Timestamp> {
-    ensure!(!length.is_negative(), "{length} lies in the past");
-    now.checked_add(SignedDuration::try_from(length.to_std())?).with_context(|| format!("{length} is too long"))
 }
 
 fn before(now: Timestamp, length: GoDuration) -> anyhow::Result<Timestamp> {

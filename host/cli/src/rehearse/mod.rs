@@ -13,12 +13,11 @@ mod script;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use palisade_sandbox::program;
 
 use crate::connect::wait;
-use crate::explain::{Output, Style, print};
+use crate::explain::{Output, Style, show};
 
 /// `palisade simulate POLICY`.
 #[derive(Debug, Args)]
@@ -59,11 +58,7 @@ fn say(arguments: &Simulate) -> anyhow::Result<()> {
         Output::Json => serde_json::to_string_pretty(&report)? + "\n",
         Output::Text => report.text(Style::of_stdout()),
     };
-    match print(&text) {
-        // Whoever reads may stop reading.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.context("standard output"),
-    }
+    show(&text)
 }
 
 /// Everything about policies.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, bail, ensure};
 use jiff::{SignedDuration, Timestamp};
+use palisade_api::GoDuration;
 use palisade_api::reasons::phase;
 use palisade_core::health::Plan;
 use serde::Serialize;
@@ -79,8 +80,6 @@ pub struct Play {
     effect: Effect,
     due: BTreeMap<Timestamp, Vec<Due>>,
     next_look: Option<Timestamp>,
-    held: BTreeMap<String, String>,
-    phase: String,
     would: Vec<String>,
     standing: Standing,
     /// What happened so far.
@@ -102,8 +101,6 @@ impl Play {
             effect,
             due: BTreeMap::new(),
             next_look: None,
-            held: BTreeMap::new(),
-            phase: String::new(),
             would: Vec::new(),
             standing: Standing::default(),
             journal: Vec::new(),
@@ -134,8 +131,7 @@ impl Play {
                 return Ok(self.standing.clone());
             }
         }
-        ensure!(false, "the policy looked {LOOKS} times before {end}; play a shorter time");
-        Ok(self.standing.clone())
+        bail!("the policy looked {LOOKS} times before {end}; play a shorter time")
     }
 
     fn tell(&mut self, at: Timestamp, what: &'static str, node: Option<&str>, detail: impl Into<String>) {
@@ -225,22 +221,20 @@ impl Play {
     }
 
     fn report(&mut self, plan: &Plan, now: Timestamp) {
-        if plan.phase != self.phase {
-            plan.phase.clone_into(&mut self.phase);
+        if plan.phase != self.standing.phase {
             // The first one is no news unless it is a bad one.
             if !self.journal.is_empty() || plan.phase != phase::ENABLED {
                 self.tell(now, "phase", None, format!("{}: {}", plan.phase, plan.reason));
             }
         }
-        let mut held = BTreeMap::new();
+        let mut blocked = BTreeMap::new();
         for skip in &plan.skips {
             let rule = skip.reason.rule().to_owned();
-            if self.held.get(&skip.node) != Some(&rule) {
+            if self.standing.blocked.get(&skip.node) != Some(&rule) {
                 self.tell(now, "held", Some(&skip.node), format!("{rule}: {}", skip.reason.lasting()));
             }
-            held.insert(skip.node.clone(), rule);
+            blocked.insert(skip.node.clone(), rule);
         }
-        self.held = held;
         if plan.extras.would_do != self.would {
             self.would.clone_from(&plan.extras.would_do);
             for line in self.would.clone() {
@@ -252,9 +246,18 @@ impl Play {
             healthy: plan.healthy,
             observed: plan.observed,
             remediated: self.fleet.remediated(),
-            blocked: self.held.clone(),
+            blocked,
         };
     }
+}
+
+/// The instant so long after `begin`.
+///
+/// # Errors
+/// For a length that leads back, or out of every calendar.
+pub fn later(begin: Timestamp, length: GoDuration) -> anyhow::Result<Timestamp> {
+    ensure!(!length.is_negative(), "{length} lies before the begin; times count from 0s");
+    begin.checked_add(SignedDuration::try_from(length.to_std())?).with_context(|| format!("{length} is too long"))
 }
 
 fn set(map: &mut BTreeMap<String, String>, key: &str, value: Option<&String>) {

@@ -10,7 +10,7 @@ use palisade_core::health::{NodeCondition, NodeView};
 use serde::Deserialize;
 
 use super::fleet::Fleet;
-use super::play::{Change, Effect, Happening, Play, Standing};
+use super::play::{Change, Effect, Happening, Play, Standing, later};
 
 /// So many nodes are more than Kubernetes supports.
 const MOST_NODES: u32 = 10_000;
@@ -149,7 +149,7 @@ impl Script {
         let mut play = Play::new(fleet, effect);
         for (index, when) in self.when.iter().enumerate() {
             let change = when.change(&known).with_context(|| format!("when[{index}].nodes"))?;
-            play.schedule(after(begin, when.at)?, change);
+            play.schedule(later(begin, when.at)?, change);
         }
         for (index, expected) in self.expect.iter().enumerate() {
             let named = expected.remediated.iter().flatten().chain(expected.by.keys()).chain(expected.blocked.keys());
@@ -162,7 +162,7 @@ impl Script {
         expected.sort_by_key(|expected| expected.at);
         let mut wrong = Vec::new();
         for expected in expected {
-            let standing = play.until(after(begin, expected.at)?)?;
+            let standing = play.until(later(begin, expected.at)?)?;
             wrong.extend(expected.compare(&standing).into_iter().map(|what| format!("at {}: {what}", expected.at)));
         }
         for started in play.journal.iter().filter(|happening| happening.what == "started") {
@@ -288,9 +288,4 @@ impl Expect {
 
 fn matches(pattern: &str, name: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == name, |begin| name.starts_with(begin))
-}
-
-fn after(begin: Timestamp, length: GoDuration) -> anyhow::Result<Timestamp> {
-    ensure!(!length.is_negative(), "{length} lies before the begin; times count from 0s");
-    begin.checked_add(SignedDuration::try_from(length.to_std())?).with_context(|| format!("{length} is too long"))
 }
