@@ -10,7 +10,7 @@ use palisade_conformance::case::{Case, Tag};
 use palisade_conformance::parts::PartArguments;
 use palisade_conformance::report::{self, Outcome, Verdict};
 use palisade_conformance::run::{self, Options};
-use palisade_conformance::{cases, catalogue, self_node};
+use palisade_conformance::{cases, catalogue, remediators, self_node};
 use palisade_sandbox::demo::BackendKind;
 use palisade_sandbox::lab::process;
 use palisade_sandbox::program;
@@ -82,6 +82,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<bool> {
         outcomes.extend(ran);
         outcomes.extend(left_out(&arguments, backend));
         outcomes.extend(self_node_elsewhere(&arguments, backend));
+        outcomes.extend(other_remediators(&arguments, backend));
         times.insert(backend.to_string(), started.elapsed().as_secs_f64());
     }
     outcomes.sort_by(|a, b| (a.section.len(), &a.section, &a.id).cmp(&(b.section.len(), &b.section, &b.id)));
@@ -141,6 +142,23 @@ fn self_node_elsewhere(arguments: &Arguments, backend: BackendKind) -> Vec<Outco
         .collect()
 }
 
+/// The same for the other remediators.
+fn other_remediators(arguments: &Arguments, backend: BackendKind) -> Vec<Outcome> {
+    remediators::catalogue::not_here()
+        .filter(|(id, ..)| is_chosen(arguments, id))
+        .map(|(id, section, why)| Outcome {
+            id: id.to_owned(),
+            tag: Tag::Keep,
+            section: section.to_owned(),
+            given: String::new(),
+            then: String::new(),
+            backend,
+            verdict: Verdict::LeftOut(why.to_owned()),
+            seconds: 0.0,
+        })
+        .collect()
+}
+
 fn tell(arguments: &Arguments, outcomes: &[Outcome], times: &BTreeMap<String, f64>) -> anyhow::Result<bool> {
     let differences = report::differences(outcomes);
     let failed: Vec<&Outcome> = outcomes.iter().filter(|one| matches!(one.verdict, Verdict::Failed(_))).collect();
@@ -171,6 +189,7 @@ fn tell(arguments: &Arguments, outcomes: &[Outcome], times: &BTreeMap<String, f6
             .count();
         println!("listed cases of NodeHealthCheck automated: {covered} of {}; others: {kept_back}", listed.len());
         println!("{}", self_node::catalogue::summary());
+        println!("{}", remediators::catalogue::summary());
         for (backend, seconds) in times {
             println!("{backend}: {seconds:.0} s");
         }

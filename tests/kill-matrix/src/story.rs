@@ -4,6 +4,7 @@
 pub mod fence_agents;
 mod machine_deletion;
 mod meatware;
+mod metal3;
 mod script;
 mod self_node;
 
@@ -70,6 +71,7 @@ pub fn all() -> Vec<Story> {
         self_node::story("out-of-service-taint", "OutOfServiceTaint"),
         machine_deletion::story(),
         fence_agents::story(),
+        metal3::story(),
         script::story(),
         meatware::story(),
     ]

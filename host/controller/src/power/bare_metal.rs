@@ -1,6 +1,9 @@
 //! A machine behind a `BareMetalHost`. Its operator switches it: an annotation of our own holds it off, and taking that
 //! annotation away lets it be switched on again.
 //!
+//! What a controller knows of a host that it holds is kept on the host, beside the annotation: the next controller goes on
+//! where this one died. A time of day says nothing there, so it is not one.
+//!
 //! What is decided is pure; requests are in [`hosts`](super::hosts).
 
 use std::time::Duration;
@@ -14,13 +17,25 @@ use super::fault::Fault;
 pub const REBOOT: &str = "reboot.metal3.io";
 /// The operator of hosts leaves these alone.
 const UNMANAGED: [&str; 2] = ["baremetalhost.metal3.io/paused", "baremetalhost.metal3.io/detached"];
+/// On a host whose machine could not be helped: Cluster API's provider does not choose it again.
+pub const UNHEALTHY: (&str, &str) = ("capm3.metal3.io/unhealthy", "capm3/UnhealthyNode");
 /// A host that read as off before it was held may be an old reading: it is believed after its operator had so much time
 /// to look again. It looks within seconds of every change of the object, and every minute anyway.
 pub const SETTLE: Duration = Duration::from_secs(75);
+/// The wait for that is kept in steps of so many seconds; a controller that dies loses one of them.
+const STEP: u64 = 15;
+/// Kept of a host that read as on when it was held, or after that.
+const SEEN_ON: &str = "on";
 
 /// Our annotation: one for each remediation, so that holders do not take away each other's.
 pub fn hold(remediation_uid: &str) -> String {
     format!("{REBOOT}/palisade-{remediation_uid}")
+}
+
+/// Beside it: what is known since it is there. `on`: it read as on in the very state that the hold was written into, or
+/// later. A number: it was off in that state, and has been held for at least so many seconds.
+pub fn mark(remediation_uid: &str) -> String {
+    format!("palisade.dev/held-{remediation_uid}")
 }
 
 /// What holds a host off at once, without asking its operating system.
@@ -28,13 +43,56 @@ pub fn hard() -> Value {
     json!("{\"mode\":\"hard\"}")
 }
 
+/// The annotations that hold this host off. They are for the state in which it was read, and for no later one.
+pub fn held(host: &Value, remediation_uid: &str) -> Value {
+    let on = host.pointer("/status/poweredOn").and_then(Value::as_bool).unwrap_or_default();
+    json!({ hold(remediation_uid): hard(), mark(remediation_uid): if on { SEEN_ON } else { "0" } })
+}
+
+/// What takes them away.
+pub fn let_go(remediation_uid: &str) -> Value {
+    json!({ hold(remediation_uid): null, mark(remediation_uid): null })
+}
+
 /// What was seen of a host since it is held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Since when our annotation is known to be stored.
-    pub held: Option<Mono>,
+    /// Since when this process knows that our annotation is stored, and for how long it was there before that.
+    pub held: Option<(Mono, Duration)>,
     /// It read as on after that.
     pub on: bool,
+}
+
+impl Seen {
+    /// What a process sees that finds a held host, at `now`.
+    fn found(host: &Value, remediation_uid: &str, now: Mono) -> Self {
+        let kept = kept(host, remediation_uid);
+        let seconds = kept.parse().unwrap_or_default();
+        Self { held: Some((now, Duration::from_secs(seconds).min(SETTLE))), on: kept == SEEN_ON }
+    }
+
+    /// For how long it has been held at least, by what was seen.
+    fn held_for(&self, now: Mono) -> Duration {
+        self.held.map_or(Duration::ZERO, |(since, before)| before.saturating_add(now.since(since)))
+    }
+
+    /// What is worth keeping on the host and is not there yet.
+    pub fn news(&self, host: &Value, remediation_uid: &str, now: Mono) -> Option<Value> {
+        self.held?;
+        let kept = kept(host, remediation_uid);
+        let seconds = self.held_for(now).min(SETTLE).as_secs() / STEP * STEP;
+        let new = if self.on {
+            (kept != SEEN_ON).then(|| SEEN_ON.to_owned())
+        } else {
+            (seconds > kept.parse().unwrap_or_default()).then(|| seconds.to_string())
+        };
+        new.map(|new| json!({ mark(remediation_uid): new }))
+    }
+}
+
+fn kept<'a>(host: &'a Value, remediation_uid: &str) -> &'a str {
+    let annotations = host.pointer("/metadata/annotations").and_then(|all| all.get(mark(remediation_uid)));
+    annotations.and_then(Value::as_str).unwrap_or_default()
 }
 
 /// What a host shows.
@@ -51,7 +109,7 @@ pub enum Shows {
 }
 
 /// What a host shows, as it was read at `now`; remembers what was seen.
-pub fn judge(host: &Value, hold: &str, seen: &mut Seen, now: Mono) -> Result<Shows, Fault> {
+pub fn judge(host: &Value, remediation_uid: &str, seen: &mut Seen, now: Mono) -> Result<Shows, Fault> {
     let named = name(host);
     if let Some(key) = UNMANAGED.iter().find(|key| annotations(host).contains_key(**key)) {
         return Err(Fault::Refused(format!(
@@ -64,11 +122,13 @@ pub fn judge(host: &Value, hold: &str, seen: &mut Seen, now: Mono) -> Result<Sho
             "BareMetalHost {named} has no status.poweredOn; its operator has not looked yet"
         )));
     };
-    if !annotations(host).contains_key(hold) {
+    if !is_held(host, &hold(remediation_uid)) {
         *seen = Seen::default();
         return Ok(if powered { Shows::On } else { Shows::Off });
     }
-    let since = *seen.held.get_or_insert(now);
+    if seen.held.is_none() {
+        *seen = Seen::found(host, remediation_uid, now);
+    }
     if powered {
         seen.on = true;
         return Ok(Shows::On);
@@ -81,7 +141,7 @@ pub fn judge(host: &Value, hold: &str, seen: &mut Seen, now: Mono) -> Result<Sho
             host.pointer("/status/errorMessage").and_then(Value::as_str).unwrap_or_default()
         )));
     }
-    if seen.on || now.since(since) >= SETTLE {
+    if seen.on || seen.held_for(now) >= SETTLE {
         return Ok(Shows::HeldOff);
     }
     Ok(Shows::Unsettled)
@@ -89,7 +149,7 @@ pub fn judge(host: &Value, hold: &str, seen: &mut Seen, now: Mono) -> Result<Sho
 
 /// Whether it may be held off: a host that its user keeps off is not ours to switch on again.
 pub fn may_hold(host: &Value, hold: &str) -> Result<(), Fault> {
-    if annotations(host).contains_key(hold) || wanted(host) {
+    if is_held(host, hold) || wanted(host) {
         return Ok(());
     }
     Err(Fault::Invalid(format!(
@@ -142,6 +202,11 @@ pub fn reference(value: &str, owner: &str) -> Result<(String, String), Fault> {
     }
 }
 
+/// Whether it carries this annotation.
+pub fn is_held(host: &Value, hold: &str) -> bool {
+    annotations(host).contains_key(hold)
+}
+
 fn wanted(host: &Value) -> bool {
     host.pointer("/spec/online").and_then(Value::as_bool).unwrap_or_default()
 }
@@ -172,7 +237,7 @@ mod tests {
     }
 
     fn shows(host: &Value, seen: &mut Seen, at: u64) -> Result<Shows, Fault> {
-        judge(host, &hold("uid-1"), seen, Mono(at * 1_000))
+        judge(host, "uid-1", seen, Mono(at * 1_000))
     }
 
     #[test]
@@ -202,6 +267,69 @@ mod tests {
         assert_eq!(shows(&host(false, true), &mut seen, 78), Ok(Shows::Unsettled));
     }
 
+    /// What a controller writes is stored, and the next one begins with it.
+    fn restarted(host: &mut Value, seen: &Seen, at: u64) -> Seen {
+        if let Some(news) = seen.news(host, "uid-1", Mono(at * 1_000)) {
+            annotate(host, &news);
+        }
+        Seen::default()
+    }
+
+    fn annotate(host: &mut Value, annotations: &Value) {
+        for (key, value) in annotations.as_object().unwrap() {
+            host["metadata"]["annotations"][key] = value.clone();
+        }
+    }
+
+    #[test]
+    fn a_controller_that_dies_after_the_hold_does_not_wait_for_what_was_seen() {
+        // Given a host that reads as on in the state into which the hold is written.
+        let mut held_host = host(true, false);
+        let annotations = held(&held_host, "uid-1");
+        annotate(&mut held_host, &annotations);
+        // When it goes off while no controller runs, then the next one believes it at once.
+        held_host["status"]["poweredOn"] = json!(false);
+        assert_eq!(shows(&held_host, &mut Seen::default(), 1), Ok(Shows::HeldOff));
+        // And whoever lets it go leaves nothing.
+        assert_eq!(let_go("uid-1"), json!({ hold("uid-1"): null, mark("uid-1"): null }));
+    }
+
+    #[test]
+    fn what_a_controller_saw_of_a_held_host_is_kept_for_the_next_one() {
+        let mut host = host(false, false);
+        let annotations = held(&host, "uid-1");
+        annotate(&mut host, &annotations);
+        let mut seen = Seen::default();
+        assert_eq!(shows(&host, &mut seen, 0), Ok(Shows::Unsettled));
+        host["status"]["poweredOn"] = json!(true);
+        assert_eq!(shows(&host, &mut seen, 2), Ok(Shows::On));
+        let mut seen = restarted(&mut host, &seen, 2);
+        host["status"]["poweredOn"] = json!(false);
+        assert_eq!(shows(&host, &mut seen, 0), Ok(Shows::HeldOff));
+    }
+
+    #[test]
+    fn a_controller_that_dies_again_and_again_does_not_wait_for_ever_nor_less() {
+        // Given a host that may be an old reading, and controllers that live for twenty seconds.
+        let mut host = host(false, false);
+        let annotations = held(&host, "uid-1");
+        annotate(&mut host, &annotations);
+        let mut lived = 0;
+        let mut seen = Seen::default();
+        // When they follow each other, each with a clock of its own.
+        while shows(&host, &mut seen, 1_000) == Ok(Shows::Unsettled)
+            && shows(&host, &mut seen, 1_020) == Ok(Shows::Unsettled)
+        {
+            lived += 20;
+            assert!(lived < 200, "it never ends");
+            seen = restarted(&mut host, &seen, 1_020);
+        }
+        // Then it is believed after they have seen it held for long enough, all together.
+        assert!(lived + 20 >= 75, "after {lived} s");
+        // One whom nobody asks writes nothing; one that somebody else let go begins anew.
+        assert_eq!(Seen::default().news(&host, "uid-1", Mono(0)), None);
+    }
+
     #[test]
     fn a_host_that_nobody_looks_at_proves_nothing() {
         for key in UNMANAGED {
@@ -213,7 +341,7 @@ mod tests {
         host["status"] = json!({});
         assert!(shows(&host, &mut Seen::default(), 500).is_err());
         host["status"] = json!({ "poweredOn": false, "errorType": "power management error" });
-        assert!(shows(&host, &mut Seen { held: Some(Mono(0)), on: true }, 500).is_err());
+        assert!(shows(&host, &mut Seen { held: Some((Mono(0), SETTLE)), on: true }, 500).is_err());
     }
 
     #[test]

@@ -102,7 +102,7 @@ async fn infrastructure(client: &Client, machine: DynamicObject) -> Result<(Dyna
 }
 
 /// Limit of one switch, and how many there may be. The schema of the component checks the same.
-fn parameters(object: &Value) -> Result<(Duration, i64), Fault> {
+pub fn parameters(object: &Value) -> Result<(Duration, i64), Fault> {
     let number = |name: &str, default: i64| match object.pointer(&format!("/spec/parameters/{name}")) {
         None | Some(Value::Null) => Ok(default),
         Some(value) => value

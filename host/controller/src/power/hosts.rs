@@ -65,9 +65,9 @@ impl HostOf {
         let started = clock::now();
         loop {
             let host = self.get(client).await?;
-            let shows = bare_metal::judge(&host, &self.hold(), seen, clock::now())?;
+            let shows = self.judge(client, &host, seen).await?;
             match (shows, goal) {
-                (Shows::On, Goal::On) if host_is_held(&host, &self.hold()) => return Ok(Reading::Off),
+                (Shows::On, Goal::On) if bare_metal::is_held(&host, &self.hold()) => return Ok(Reading::Off),
                 (Shows::On, _) | (Shows::Off, Goal::Off) => return Ok(Reading::On),
                 (Shows::HeldOff, _) | (Shows::Off | Shows::Unsettled, Goal::On) => return Ok(Reading::Off),
                 (Shows::Unsettled, Goal::Off) => {}
@@ -78,18 +78,17 @@ impl HostOf {
 
     /// Holds it off, or lets it go, and waits until the host shows it.
     pub async fn switch(&self, client: &Client, goal: Goal, seen: &mut Seen) -> Result<(), Fault> {
-        let host = self.get(client).await?;
         match goal {
-            Goal::Off => {
-                bare_metal::may_hold(&host, &self.hold())?;
-                self.annotate(client, Some(bare_metal::hard())).await?;
+            Goal::Off => self.hold_off(client).await?,
+            Goal::On => {
+                let let_go = bare_metal::let_go(&self.remediation);
+                self.annotate(client, let_go, None).await.map_err(|error| self.unchanged(&error))?;
             }
-            Goal::On => self.annotate(client, None).await?,
         }
         let started = clock::now();
         loop {
             let host = self.get(client).await?;
-            match (goal, bare_metal::judge(&host, &self.hold(), seen, clock::now())?) {
+            match (goal, self.judge(client, &host, seen).await?) {
                 (Goal::Off, Shows::HeldOff) | (Goal::On, Shows::On) => return Ok(()),
                 (Goal::On, _) => {
                     if let Some(why) = bare_metal::kept_off(&host, &self.hold()) {
@@ -109,6 +108,12 @@ impl HostOf {
         }
     }
 
+    /// Marks it as one that is not to be chosen again. The mark stays: who repairs the host takes it away.
+    pub async fn condemn(&self, client: &Client) -> Result<(), kube::Error> {
+        let (key, value) = bare_metal::UNHEALTHY;
+        self.annotate(client, json!({ key: value }), None).await
+    }
+
     async fn pause(&self, started: palisade_core::time::Mono, what: &str) -> Result<(), Fault> {
         if clock::now().since(started) >= self.limit {
             return Err(Fault::TimedOut(format!(
@@ -120,26 +125,65 @@ impl HostOf {
         Ok(())
     }
 
-    /// Writes or removes our annotation and nothing else.
-    async fn annotate(&self, client: &Client, value: Option<Value>) -> Result<(), Fault> {
-        patch(&self.api(client), &self.name, &self.hold(), value).await.map_err(|error| {
-            Fault::Unreachable(format!("BareMetalHost {}/{} cannot be changed: {error}", self.namespace, self.name))
-        })
+    /// Holds it off. What it shows in that moment is kept with the hold, so it must not have changed meanwhile. A hold
+    /// that is there stays as it is.
+    async fn hold_off(&self, client: &Client) -> Result<(), Fault> {
+        let started = clock::now();
+        loop {
+            let host = self.get(client).await?;
+            bare_metal::may_hold(&host, &self.hold())?;
+            if bare_metal::is_held(&host, &self.hold()) {
+                return Ok(());
+            }
+            match self.annotate(client, bare_metal::held(&host, &self.remediation), Some(&host)).await {
+                Err(kube::Error::Api(status)) if status.is_conflict() => {}
+                result => return result.map_err(|error| self.unchanged(&error)),
+            }
+            self.pause(started, "changes all the time and cannot be held").await?;
+        }
+    }
+
+    /// What it shows. What is new of it is kept for the next process: a lost race only means that it is kept later.
+    async fn judge(&self, client: &Client, host: &Value, seen: &mut Seen) -> Result<Shows, Fault> {
+        let shows = bare_metal::judge(host, &self.remediation, seen, clock::now())?;
+        if let Some(news) = seen.news(host, &self.remediation, clock::now())
+            && let Err(error) = self.annotate(client, news, Some(host)).await
+        {
+            tracing::debug!(host = self.name, %error, "what was seen of it is not kept yet");
+        }
+        Ok(shows)
+    }
+
+    /// Writes or removes annotations of ours and nothing else; with `as_read` only if nobody wrote to it since then.
+    async fn annotate(&self, client: &Client, ours: Value, as_read: Option<&Value>) -> Result<(), kube::Error> {
+        let version = as_read.and_then(|host| host.pointer("/metadata/resourceVersion"));
+        patch(&self.api(client), &self.name, ours, version).await
+    }
+
+    fn unchanged(&self, error: &kube::Error) -> Fault {
+        Fault::Unreachable(format!("BareMetalHost {}/{} cannot be changed: {error}", self.namespace, self.name))
     }
 }
 
-fn host_is_held(host: &Value, hold: &str) -> bool {
-    host.pointer("/metadata/annotations").is_some_and(|annotations| annotations.get(hold).is_some())
-}
-
-async fn patch(api: &Api<DynamicObject>, name: &str, key: &str, value: Option<Value>) -> Result<(), kube::Error> {
-    let patch = json!({ "metadata": { "annotations": { key: value } } });
-    api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)
+async fn patch(
+    api: &Api<DynamicObject>,
+    name: &str,
+    annotations: Value,
+    version: Option<&Value>,
+) -> Result<(), kube::Error> {
+    let mut patch = json!({ "metadata": { "annotations": annotations } });
+    if let Some(version) = version {
+        patch["metadata"]["resourceVersion"] = version.clone();
+    }
+    let request = async { api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop) };
+    tokio::time::timeout(REQUEST, request)
+        .await
+        .unwrap_or_else(|_| Err(kube::Error::Service(format!("no answer within {REQUEST:?}").into())))
 }
 
 /// Lets go of every host that a remediation holds, also when nothing leads to it any more.
 pub async fn let_go(client: &Client, remediation: &str) -> Result<(), kube::Error> {
-    let key = bare_metal::hold(remediation);
+    let (key, mark) = (bare_metal::hold(remediation), bare_metal::mark(remediation));
     let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource());
     let hosts = match all.list(&ListParams::default()).await {
         Ok(hosts) => hosts,
@@ -147,9 +191,11 @@ pub async fn let_go(client: &Client, remediation: &str) -> Result<(), kube::Erro
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
         Err(error) => return Err(error),
     };
-    for host in hosts.items.into_iter().filter(|host| host.annotations().contains_key(&key)) {
+    for host in
+        hosts.items.into_iter().filter(|host| [&key, &mark].iter().any(|key| host.annotations().contains_key(*key)))
+    {
         let api = Api::namespaced_with(client.clone(), &host.namespace().unwrap_or_default(), &resource());
-        match patch(&api, &host.name_any(), &key, None).await {
+        match patch(&api, &host.name_any(), bare_metal::let_go(remediation), None).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             result => result?,
         }

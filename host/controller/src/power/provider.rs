@@ -168,6 +168,25 @@ impl Power for Devices {
         async move { Ok(self.sighting(about).await) }.boxed()
     }
 
+    fn patience(&self, about: &About<'_>) -> Option<Duration> {
+        let is_host = about.target.kind != find::AGENT_KIND && wish(about).is_some();
+        is_host.then(|| find::parameters(about.object).ok()).flatten().map(|(limit, _)| limit)
+    }
+
+    fn condemn<'a>(&'a self, about: &'a About<'a>) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            if about.target.kind == find::AGENT_KIND || wish(about).is_none() {
+                return Ok(());
+            }
+            match find::device(about).await {
+                Ok(Device::Host(host)) => host.condemn(&about.context.client).await.map_err(Error::from),
+                // Nothing leads to it any more, so nothing would choose it by this machine either.
+                Ok(Device::Agent(_)) | Err(_) => Ok(()),
+            }
+        }
+        .boxed()
+    }
+
     fn halt(&self, remediation: &str) {
         self.sessions().remove(remediation);
     }

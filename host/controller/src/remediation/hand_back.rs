@@ -1,15 +1,22 @@
 //! Handing a Machine back: its health check reads nothing from a remediation, so a remediator that cannot help says so on
-//! the Machine itself, and the Machine's owner replaces it.
+//! the Machine itself, and the Machine's owner replaces it. It cannot help if it fails, if it is told to stop, and if a
+//! machine that it switched on again does not come back in its time.
+//!
+//! What a node's health check made is not handed back: that one reads conditions, and goes on with its next step.
 //!
 //! The condition is `OwnerRemediated=False` in every form that a version of Cluster API reads: the current list, and the
 //! list that the version before or after it keeps beside.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use palisade_api::reasons::event;
+use palisade_api::Stage;
+use palisade_api::reasons::{condition, event};
 use serde_json::{Value, json};
 
-use super::kind::Remediation;
+use super::kind::{Remediation, Status};
 use super::outside::machines::{self, CLUSTER_API};
 use super::pass::Pass;
 use super::{status, target};
@@ -36,7 +43,11 @@ impl<K: Remediation> Pass<K> {
         let namespace = self.object.namespace().unwrap_or_default();
         let machine = format!("Machine {namespace}/{}", owner.name);
         let api = machines::api(&self.context.client, &owner.api_version, &namespace);
-        match tell(&api, &owner.name, &owner.uid, &owner.api_version).await {
+        let told = match tell(&api, &owner.name, &owner.uid, &owner.api_version).await {
+            Ok(true) => self.condemn_device().await.map(|()| true),
+            other => other,
+        };
+        match told {
             Ok(true) => {
                 let message = format!("{machine} is handed back to its owner: {OWNER_REMEDIATED}=False");
                 status::set(&mut self.status.conditions, HANDED_BACK, "True", WAITING, &message);
@@ -48,7 +59,7 @@ impl<K: Remediation> Pass<K> {
             Err(error) => {
                 let message = format!(
                     "{machine} cannot be handed back to its owner yet: {error}; the controller needs the right to patch \
-                     machines/status of {CLUSTER_API}"
+                     machines/status of {CLUSTER_API}, and that to patch the device"
                 );
                 if self.status.last_error.as_ref() != Some(&message) {
                     self.event(Kind::Warning, event::FAILED, &message).await;
@@ -58,6 +69,30 @@ impl<K: Remediation> Pass<K> {
             }
         }
     }
+
+    /// The same for a machine that was fenced, released and switched on again, and whose node is not ready in the time
+    /// that it has for that.
+    pub(super) async fn hand_back_if_it_stays_away(&mut self) {
+        let Some(patience) = self.patience() else { return };
+        if stays_away(&self.status, patience, clock::timestamp()) {
+            self.hand_back().await;
+        }
+    }
+}
+
+/// Whether the time is over in which a released node has to come back. No workload depends on it, so a wall clock will
+/// do.
+fn stays_away(status: &Status, patience: Duration, now: Timestamp) -> bool {
+    let back = status
+        .palisade
+        .as_ref()
+        .is_some_and(|progress| progress.timeline.iter().any(|entry| entry.stage == Stage::Recovered));
+    let since = status
+        .conditions
+        .iter()
+        .find(|known| known.type_ == condition::SUCCEEDED && known.status == "True")
+        .map(|known| known.last_transition_time.0);
+    since.is_some_and(|since| !back && now.duration_since(since).unsigned_abs() >= patience && now > since)
 }
 
 /// Writes the condition on the Machine with this UID; false if there is none.
@@ -106,6 +141,26 @@ fn told(status: &Value, api_version: &str, now: &str) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn m3_20_a_node_that_is_not_ready_has_until_its_time_is_over_and_no_longer() {
+        let since: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let at = |seconds: i64| since + jiff::SignedDuration::from_secs(seconds);
+        let limit = Duration::from_secs(600);
+        let mut known = Status::default();
+        assert!(!stays_away(&known, limit, at(9_000)), "nothing was released");
+        status::set(&mut known.conditions, condition::SUCCEEDED, "True", "Done", "");
+        known.conditions[0].last_transition_time.0 = since;
+        assert!(!stays_away(&known, limit, at(599)) && !stays_away(&known, limit, at(-9_000)));
+        assert!(stays_away(&known, limit, at(600)));
+        let back = palisade_api::progress::TimelineEntry {
+            stage: Stage::Recovered,
+            at: known.conditions[0].last_transition_time.clone(),
+            detail: None,
+        };
+        known.palisade.get_or_insert_default().timeline.push(back);
+        assert!(!stays_away(&known, limit, at(9_000)), "it is back");
+    }
 
     #[test]
     fn both_forms_are_written_beside_what_others_wrote_and_only_once() {

@@ -218,6 +218,8 @@ impl<K: Remediation> Pass<K> {
             status::stand(&mut self.status, Standing::Stopped(K::TIMED_OUT), &irrevocable);
             self.event(Kind::Normal, event::STOPPED, "the detector gave up waiting; nothing new is begun").await;
         }
+        // A node's health check goes on with its next step; that of a machine has none.
+        self.hand_back().await;
         self.save().await?;
         self.stop_jobs().await?;
         self.release_node().await?;
@@ -236,6 +238,7 @@ impl<K: Remediation> Pass<K> {
         self.keep_watching(node).await?;
         self.note_contradiction().await?;
         self.recovered(node);
+        self.hand_back_if_it_stays_away().await;
         self.save().await?;
         Ok(Action::requeue(IDLE))
     }

@@ -21,6 +21,7 @@ use crate::world::{SOON, World};
 const SECTION: &str = "D.7";
 const MACHINES: &str = "cluster-api/cluster.x-k8s.io_machines.yaml";
 const CLUSTER_API: &str = "cluster.x-k8s.io/v1beta2";
+const TIMED_OUT: &str = "remediation.medik8s.io/nhc-timed-out";
 const SELF_NODE: (&str, &str) = ("SelfNodeRemediation", "self-node-remediation.medik8s.io/v1alpha1");
 const SCRIPT: (&str, &str) = ("CustomizedUserRemediation", "customized-user-remediation.medik8s.io/v1alpha1");
 
@@ -114,6 +115,45 @@ pub fn cases() -> Vec<Case> {
                 ensure!(kept, "the condition of somebody else is lost: {status}");
                 request.leaves().await
             }),
+        mh("MH-B3")
+            .given("a request of Cluster API's health check that is told to stop")
+            .then("it has no next step, so the Machine is handed back to its owner")
+            .run(async |w| {
+                let (trio, machine) = machine_with_agent(&w).await?;
+                trio.refuse();
+                let request =
+                    asked(&w, SELF_NODE, &machine, json!({ "remediationStrategy": "ResourceDeletion" })).await?;
+                trio.victim.intended().await?;
+                request.annotate(TIMED_OUT, "2026-01-01T00:00:00Z").await?;
+                request.says("MachineHandedBack", "True", "WaitingForRemediation").await?;
+                request.says("Succeeded", "False", "").await?;
+                let told = owner_remediated(&w, &machine).await?;
+                ensure!(told == ["False WaitingForRemediation", "False WaitingForRemediation"], "it says {told:?}");
+                ensure!(w.pod_now("web").await?.0, "its pod was released without a proof");
+                request.leaves().await
+            }),
+        mh("MH-B4")
+            .given("a request that a node's health check made for a node with a Machine, and gave up")
+            .then("the next step is that health check's: the Machine is not handed back")
+            .run(async |w| {
+                let (trio, machine) = machine_with_agent(&w).await?;
+                trio.refuse();
+                let uid = machines(&w).get(&machine).await?.metadata.uid.context("a Machine without UID")?;
+                let check = json!({ "apiVersion": "remediation.medik8s.io/v1alpha1", "kind": "NodeHealthCheck",
+                    "name": "check", "uid": "check-uid" });
+                let owners = json!([check, owner(CLUSTER_API, &machine, &uid)]);
+                let about = json!({ "ownerReferences": owners,
+                    "annotations": { "remediation.medik8s.io/node-name": trio.victim.node.name } });
+                let spec = json!({ "remediationStrategy": "ResourceDeletion" });
+                let request = w.asks(SELF_NODE.0, SELF_NODE.1, &trio.victim.node.name, about, spec).await?;
+                trio.victim.intended().await?;
+                request.annotate(TIMED_OUT, "2026-01-01T00:00:00Z").await?;
+                // A hand-back is written before this.
+                request.says("Succeeded", "False", "").await?;
+                let told = owner_remediated(&w, &machine).await?;
+                ensure!(told.is_empty(), "it says {told:?}");
+                request.leaves().await
+            }),
         mh("MH-B2")
             .given("a request of OpenShift's health check, named as its Machine")
             .then("the node of the Machine is fenced and released")
@@ -195,7 +235,7 @@ fn owner(api_version: &str, name: &str, uid: &str) -> Value {
 }
 
 /// How the Machine says that its owner has to help, in each of its lists.
-async fn owner_remediated(w: &Rc<World>, machine: &str) -> anyhow::Result<Vec<String>> {
+pub async fn owner_remediated(w: &Rc<World>, machine: &str) -> anyhow::Result<Vec<String>> {
     let status = machines(w).get(machine).await?.data["status"].take();
     if status.is_null() {
         bail!("Machine {machine} has no status within {SOON:?}");

@@ -19,14 +19,14 @@ use crate::value::brief;
 use crate::world::{SOON, World};
 
 const SECTION: &str = "D.4";
-const KIND: &str = "WasmRemediation";
-const HOST: &str = "BareMetalHost";
-const OWNER: &str = "Metal3Machine";
+pub(super) const KIND: &str = "WasmRemediation";
+pub(super) const HOST: &str = "BareMetalHost";
+pub(super) const OWNER: &str = "Metal3Machine";
 const LINK: &str = "metal3.io/BareMetalHost";
 const INVALID: &str = "RemediationCannotStartInvalidParameters";
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute";
 
-fn m3(id: &'static str, tag: crate::case::Tag) -> Draft {
+pub(super) fn m3(id: &'static str, tag: crate::case::Tag) -> Draft {
     case(id, tag, SECTION).fixture("cluster-api/cluster.x-k8s.io_machines.yaml")
 }
 
@@ -35,6 +35,7 @@ pub fn cases() -> Vec<Case> {
     let mut cases = run();
     cases.extend(refused());
     cases.extend(ends());
+    cases.extend(super::metal3_hand_off::cases());
     cases
 }
 
@@ -80,6 +81,8 @@ fn run() -> Vec<Case> {
                 let uid = wr.now().await?["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
                 let mut expected = before.clone();
                 expected[format!("reboot.metal3.io/palisade-{uid}")] = json!(r#"{"mode":"hard"}"#);
+                // Beside it: that the host read as on when it was held.
+                expected[format!("palisade.dev/held-{uid}")] = json!("on");
                 ensure!(host["metadata"]["annotations"] == expected, "{}", host["metadata"]["annotations"]);
                 wr.leaves().await?;
                 ensure!(scene.host().await?["metadata"]["annotations"] == before, "they are not as before");
@@ -257,9 +260,10 @@ fn ends() -> Vec<Case> {
 }
 
 /// A sick node with a pod; its machine `m` leads by `mm` to host `h`.
-struct Scene {
-    world: Rc<World>,
-    node: Node,
+pub struct Scene {
+    pub(super) world: Rc<World>,
+    /// The node.
+    pub node: Node,
 }
 
 fn host(namespace: &str, consumer: &str, change: &Value) -> Value {
@@ -273,7 +277,8 @@ fn host(namespace: &str, consumer: &str, change: &Value) -> Value {
 }
 
 impl Scene {
-    async fn new(w: &Rc<World>, change: Value) -> anyhow::Result<Self> {
+    /// All of it; `change` is merged into the host.
+    pub async fn new(w: &Rc<World>, change: Value) -> anyhow::Result<Self> {
         let plane = &w.plane;
         cluster_api::define(w).await?;
         for (group, version, kind, plural) in [
@@ -319,7 +324,8 @@ impl Scene {
         Ok(scene)
     }
 
-    async fn remediate(&self, parameters: Value) -> anyhow::Result<Subject> {
+    /// Asks for its remediation, with these parameters besides.
+    pub async fn remediate(&self, parameters: Value) -> anyhow::Result<Subject> {
         self.remediate_as("wr", parameters).await
     }
 
@@ -331,20 +337,27 @@ impl Scene {
         self.world.asks(KIND, "palisade.dev/v1alpha1", name, about, spec).await
     }
 
-    async fn host(&self) -> anyhow::Result<Value> {
+    /// The host.
+    pub async fn host(&self) -> anyhow::Result<Value> {
         Ok(self.world.get(HOST, &self.world.name, "h").await?.unwrap_or_default())
     }
 
     /// What the operator of hosts writes.
-    async fn powered(&self, on: bool) -> anyhow::Result<()> {
+    pub async fn powered(&self, on: bool) -> anyhow::Result<()> {
         self.world.patch_status(HOST, &self.world.name, "h", json!({ "poweredOn": on })).await
     }
 
-    /// The host goes off. That takes a moment: one that reads as off as soon as it is held may show an old reading, and is
-    /// not believed for more than a minute.
-    async fn goes_off(&self) -> anyhow::Result<()> {
-        tokio::time::sleep(Duration::from_secs(3)).await;
+    /// The host goes off.
+    pub async fn goes_off(&self) -> anyhow::Result<()> {
         self.powered(false).await
+    }
+
+    /// How often the hold was taken, as far as it was watched.
+    pub fn times_held(&self) -> usize {
+        let here = |host: &Value| host["metadata"]["namespace"] == *self.world.name;
+        let sights = self.world.eyes().history(HOST, here);
+        let held: Vec<bool> = sights.iter().map(|sight| !keys(&sight.object).is_empty()).collect();
+        held.windows(2).filter(|pair| pair == &[false, true]).count()
     }
 
     async fn annotate(&self, annotations: Value) -> anyhow::Result<()> {
@@ -353,17 +366,19 @@ impl Scene {
     }
 
     /// Keys that hold the host off.
-    async fn holds(&self) -> anyhow::Result<Vec<String>> {
+    pub async fn holds(&self) -> anyhow::Result<Vec<String>> {
         Ok(keys(&self.host().await?))
     }
 
-    async fn held(&self) -> anyhow::Result<Rc<Value>> {
+    /// Waits until the host is held off.
+    pub async fn held(&self) -> anyhow::Result<Rc<Value>> {
         let name = &self.world.name;
         let probe = |host: &Value| if keys(host).is_empty() { Err(brief(&host["metadata"])) } else { Ok(()) };
         self.world.until("the host to be held", HOST, name, "h", probe).await
     }
 
-    async fn let_go(&self) -> anyhow::Result<()> {
+    /// Waits until nobody holds it.
+    pub async fn let_go(&self) -> anyhow::Result<()> {
         let eyes = self.world.eyes();
         let probe = || match eyes.get(HOST, &self.world.name, "h") {
             Some(host) if keys(&host).is_empty() => Ok(()),

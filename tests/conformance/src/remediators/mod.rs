@@ -1,6 +1,7 @@
 //! The other remediators: the listed cases of their specification, part D.
 
 pub mod approval;
+pub mod catalogue;
 mod cluster_api;
 mod contract;
 mod detectors;
@@ -9,6 +10,7 @@ pub mod fence_agents;
 pub mod machine_deletion;
 pub mod machines;
 pub mod metal3;
+mod metal3_hand_off;
 pub mod script;
 pub mod shared;
 pub mod subject;

@@ -12,6 +12,7 @@ mod pass;
 pub use pass::acts_from_outside;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -85,6 +86,16 @@ pub trait Power: Send + Sync + 'static {
 
     /// The device read back as off, now.
     fn evidence<'a>(&'a self, about: &'a About<'a>) -> BoxFuture<'a, Result<Option<Sighting>, Error>>;
+
+    /// How long a machine that was switched on again has until its node is ready; `None`: nobody waits for that.
+    fn patience(&self, _about: &About<'_>) -> Option<Duration> {
+        None
+    }
+
+    /// The machine could not be helped: a device that knows such a mark says that it is not to be chosen again.
+    fn condemn<'a>(&'a self, _about: &'a About<'a>) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// Nothing more is wanted of the device: what runs for this remediation ends, and nothing further is begun.
     fn halt(&self, _remediation: &str) {}

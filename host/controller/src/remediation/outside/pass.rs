@@ -1,5 +1,7 @@
 //! The part of a pass that looks outside of the node.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use palisade_api::keys::machine_deletion::{MACHINE, MACHINE_OWNER};
@@ -232,6 +234,24 @@ impl<K: Remediation> Pass<K> {
         let about =
             About { context: &context, target: &target, object: &object, node: None, progress: &progress, fence: None };
         context.providers.jobs.clean_up(&about).await
+    }
+
+    /// How long the node has to come back, once it was switched on again by us.
+    pub(in crate::remediation) fn patience(&mut self) -> Option<Duration> {
+        let (object, context, target) = (self.as_value(), self.context.clone(), self.target.clone());
+        let progress = self.progress().clone();
+        let about =
+            About { context: &context, target: &target, object: &object, node: None, progress: &progress, fence: None };
+        context.providers.power.patience(&about)
+    }
+
+    /// Marks its device as one that could not be helped.
+    pub(in crate::remediation) async fn condemn_device(&mut self) -> Result<(), Error> {
+        let (object, context, target) = (self.as_value(), self.context.clone(), self.target.clone());
+        let progress = self.progress().clone();
+        let about =
+            About { context: &context, target: &target, object: &object, node: None, progress: &progress, fence: None };
+        context.providers.power.condemn(&about).await
     }
 
     /// Lets go of devices and jobs.
