@@ -56,8 +56,9 @@ pub(super) enum Change {
 enum Version {
     /// Whichever there is of this UID.
     Any,
-    /// The one that was decided on: what is counted must not be counted again because the watch shows it late.
-    Seen,
+    /// One that is known to lack the annotation: what is counted must not be counted again, neither because the watch
+    /// shows the mark late, nor because it shows it between the decision and the write.
+    Unmarked,
 }
 
 /// An action that failed; the text names the object.
@@ -88,7 +89,7 @@ impl Pass<'_> {
                 self.annotate(remediation, keys::HEALTHY_DELAY, Value::Null, Version::Any).await
             }
             Action::FlagOld { remediation, .. } => {
-                self.annotate(remediation, keys::OLD_FLAG, keys::OLD_FLAG_VALUE.into(), Version::Seen).await
+                self.annotate(remediation, keys::OLD_FLAG, keys::OLD_FLAG_VALUE.into(), Version::Unmarked).await
             }
             Action::ForgetConfirmation { node } => self.forget_confirmation(node).await,
             Action::RenewLease { node, duration } => self.renew_lease(node, *duration).await,
@@ -170,9 +171,12 @@ impl Pass<'_> {
     ) -> Result<Change, Failure> {
         let Some(kind) = self.kind(&key.api_version, &key.kind) else { return Ok(Change::None) };
         let mut body = json!({ "metadata": { "uid": key.uid, "annotations": { annotation: value } } });
-        if version == Version::Seen {
-            let seen = kind.get(&key.namespace, &key.name).filter(|seen| seen.uid().as_ref() == Some(&key.uid));
-            body["metadata"]["resourceVersion"] = seen.and_then(|seen| seen.resource_version()).into();
+        if version == Version::Unmarked {
+            let seen = kind.get(&key.namespace, &key.name);
+            let Some(version) = seen.and_then(|seen| unmarked(&seen, &key.uid, annotation)) else {
+                return Ok(Change::None);
+            };
+            body["metadata"]["resourceVersion"] = version.into();
         }
         let api = kind.api(&self.world.client, &key.namespace);
         match api.patch(&key.name, &PatchParams::default(), &Patch::Merge(body)).await {
@@ -220,8 +224,34 @@ impl Pass<'_> {
     }
 }
 
+/// The version to be written over, if the object is the one of this UID and does not have the annotation yet.
+fn unmarked(seen: &DynamicObject, uid: &str, annotation: &str) -> Option<String> {
+    let is_it = seen.uid().as_deref() == Some(uid) && !seen.annotations().contains_key(annotation);
+    is_it.then(|| seen.resource_version()).flatten()
+}
+
 fn now() -> Value {
     // Whole seconds, as every other stamp of the API.
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now).to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(annotations: &Value) -> DynamicObject {
+        let metadata = json!({ "name": "a", "uid": "u1", "resourceVersion": "7", "annotations": annotations });
+        serde_json::from_value(json!({ "apiVersion": "x/v1", "kind": "X", "metadata": metadata })).unwrap()
+    }
+
+    /// Found by conformance case M04: the watch showed the mark of the last pass after this one had decided, and the
+    /// remediation was counted twice.
+    #[test]
+    fn what_was_marked_meanwhile_is_not_marked_and_counted_again() {
+        let version = |annotations: Value, uid: &str| unmarked(&seen(&annotations), uid, keys::OLD_FLAG);
+        assert_eq!(version(json!({ "other": "x" }), "u1").as_deref(), Some("7"));
+        assert_eq!(version(json!({ keys::OLD_FLAG: keys::OLD_FLAG_VALUE }), "u1"), None, "marked meanwhile");
+        assert_eq!(version(json!({}), "u2"), None, "another object of that name");
+    }
 }
