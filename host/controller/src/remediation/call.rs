@@ -388,7 +388,12 @@ impl<K: Remediation> Pass<K> {
             }
             Outcome::Failed { reason: why } => {
                 self.status.last_error = Some(why.clone());
-                self.progress().pending.clear();
+                // Nothing of it is tried again, but a machine that may have been switched off must be known until it was
+                // let go.
+                self.progress().pending.retain(|pending| {
+                    serde_json::from_value(pending.effect.clone())
+                        .is_ok_and(|effect: Effect| effect == Effect::PowerOff)
+                });
                 self.context.fences.stop(&self.target.uid);
                 self.context.providers.power.halt(&self.target.uid);
                 let at = clock::wall();
