@@ -14,7 +14,7 @@ use crate::case::Tag::{Fix, Keep};
 use crate::case::{Case, Draft, case};
 use crate::definitions::{Scope, anything};
 use crate::node::Node;
-use crate::node::State::Sick;
+use crate::node::State::{Fine, Sick};
 use crate::value::brief;
 use crate::world::{SOON, World};
 
@@ -69,6 +69,22 @@ fn run() -> Vec<Case> {
                 let node = w.get("Node", "", &scene.node.name).await?.unwrap_or_default();
                 ensure!(!node["spec"]["taints"].to_string().contains("NoExecute"), "{}", node["spec"]["taints"]);
                 wr.says("Succeeded", "Unknown", "").await.map(drop)
+            }),
+        m3("M3-03", Keep)
+            .given("a host that says off, and a node that goes on reporting ready with the boot that is to have ended")
+            .then("nothing is released, no NoExecute taint; an event says why")
+            .run(async |w| {
+                let scene = Scene::new(&w, json!({})).await?;
+                let wr = scene.remediate(json!({})).await?;
+                scene.held().await?;
+                scene.node.becomes(Fine).await?;
+                scene.goes_off().await?;
+                let event = wr.event(KIND, &wr.name, "RemediationStopped").await?;
+                ensure!(event["message"].to_string().contains("is reported ready with boot b1"), "{}", event["message"]);
+                ensure!(w.pod_now("web").await? == (true, false), "its pod was touched");
+                let node = w.get("Node", "", &scene.node.name).await?.unwrap_or_default();
+                ensure!(!node["spec"]["taints"].to_string().contains("NoExecute"), "{}", node["spec"]["taints"]);
+                Ok(())
             }),
         m3("M3-04", Keep)
             .given("annotations of others on the host")
