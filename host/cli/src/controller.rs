@@ -44,6 +44,9 @@ pub struct Arguments {
     /// Name of this process in certificates and events; one with a random part if not given.
     #[arg(long, env = "POD_NAME")]
     observer: Option<String>,
+    /// Node that this process runs on: before that one is fenced from outside, another replica gets the lead.
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    node: Option<String>,
     /// Which half runs, if the other is somebody else's.
     #[arg(long, value_enum, default_value_t = Half::All)]
     run: Half,
@@ -143,6 +146,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<bool> {
         },
         rollout: arguments.agent_image.map(|image| palisade_controller::rollout::Options { image }),
         observer: arguments.observer.unwrap_or(defaults.observer),
+        node: arguments.node.filter(|node| !node.is_empty()),
     };
     anyhow::ensure!(
         options.remediators.is_dir(),

@@ -105,6 +105,8 @@ pub struct Options {
     pub leader_elect: bool,
     /// Name of this process in certificates and events.
     pub observer: String,
+    /// Name of the node that this process runs on.
+    pub node: Option<String>,
 }
 
 impl Default for Options {
@@ -126,6 +128,7 @@ impl Default for Options {
             role: Role::default(),
             leader_elect: false,
             observer: format!("palisade-controller-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]),
+            node: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A candidate: watches the Lease, takes it when it is free, renews it while it holds it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::decide::{Move, Sight, decide};
-use super::{DEADLINE, DURATION, LEASE, RENEWAL};
+use super::{DEADLINE, DURATION, HandedOver, LEASE, RENEWAL};
 
 /// No request about the Lease takes longer.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -34,13 +35,21 @@ pub struct Candidate {
     renewed: Instant,
     /// No request before this time.
     not_before: Instant,
+    /// Asks it to step back.
+    handed_over: Arc<HandedOver>,
 }
 
 impl Candidate {
-    pub(super) fn new(client: Client, namespace: &str, identity: String, leads: watch::Sender<bool>) -> Self {
+    pub(super) fn new(
+        client: Client,
+        namespace: &str,
+        identity: String,
+        leads: watch::Sender<bool>,
+        handed_over: Arc<HandedOver>,
+    ) -> Self {
         let now = Instant::now();
         let api = Api::namespaced(client, namespace);
-        Self { api, identity, leads, seen: None, listed: false, renewed: now, not_before: now }
+        Self { api, identity, leads, seen: None, listed: false, renewed: now, not_before: now, handed_over }
     }
 
     /// Campaigns until dropped; call [`Candidate::release`] after it.
@@ -53,9 +62,11 @@ impl Candidate {
 
     async fn campaign(&mut self, stream: &mut (impl Stream<Item = watcher::Result<Event<Lease>>> + Unpin)) {
         let mut listing = None;
+        let handed_over = self.handed_over.clone();
         loop {
             let again = self.act().await;
             tokio::select! {
+                () = handed_over.asked.notified() => self.step_back().await,
                 event = stream.next() => match event {
                     Some(Ok(Event::Init)) => listing = None,
                     Some(Ok(Event::InitApply(lease))) => listing = Some(lease),
@@ -78,7 +89,18 @@ impl Candidate {
 
     /// Gives the lead up, so that another takes over at once.
     pub async fn release(mut self) {
-        let _ = self.leads.send(false);
+        self.let_go().await;
+    }
+
+    /// The same for one that goes on as a follower: it takes the lead back if nobody else wants it for so long as a holder
+    /// may be silent.
+    async fn step_back(&mut self) {
+        self.let_go().await;
+        self.not_before = Instant::now() + DURATION;
+    }
+
+    async fn let_go(&mut self) {
+        self.say(false);
         let Some((lease, _)) = self.seen.take() else { return };
         if holder(&lease) != self.identity {
             return;

@@ -8,11 +8,12 @@
 mod campaign;
 mod decide;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub use campaign::Candidate;
 
@@ -31,7 +32,22 @@ pub const LEASE: &str = "palisade-controller";
 pub struct Leadership {
     state: watch::Receiver<bool>,
     /// Keeps the state open where nobody campaigns.
-    _always: Option<Arc<watch::Sender<bool>>>,
+    always: Option<Arc<watch::Sender<bool>>>,
+    handed_over: Arc<HandedOver>,
+}
+
+/// What asks the candidate to step back, and for which causes it was asked.
+#[derive(Debug, Default)]
+struct HandedOver {
+    asked: Notify,
+    causes: Mutex<HashSet<String>>,
+}
+
+impl HandedOver {
+    fn causes(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        // A set is never left half changed.
+        self.causes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Default for Leadership {
@@ -44,14 +60,15 @@ impl Leadership {
     /// Of a process that is alone.
     pub fn always() -> Self {
         let (sender, state) = watch::channel(true);
-        Self { state, _always: Some(Arc::new(sender)) }
+        Self { state, always: Some(Arc::new(sender)), handed_over: Arc::default() }
     }
 
     /// Of a process that stands for election, and what campaigns for it.
     pub fn elected(client: Client, namespace: &str, identity: &str) -> (Self, Candidate) {
         let (sender, state) = watch::channel(false);
-        let candidate = Candidate::new(client, namespace, identity.to_owned(), sender);
-        (Self { state, _always: None }, candidate)
+        let handed_over = Arc::<HandedOver>::default();
+        let candidate = Candidate::new(client, namespace, identity.to_owned(), sender, handed_over.clone());
+        (Self { state, always: None, handed_over }, candidate)
     }
 
     /// Whether it acts now.
@@ -67,6 +84,20 @@ impl Leadership {
     /// Waits until it does not act any more.
     pub async fn lost(&self) {
         self.becomes(false).await;
+    }
+
+    /// Whether the lead may be given up for a cause: not by a process that is alone, and only once. One that got the lead
+    /// back, because nobody else wanted it, has to go on itself.
+    pub fn may_hand_over(&self, cause: &str) -> bool {
+        self.always.is_none() && !self.handed_over.causes().contains(cause)
+    }
+
+    /// Gives the lead up for a cause, so that another process can take it at once.
+    pub fn hand_over(&self, cause: &str) {
+        if self.may_hand_over(cause) {
+            self.handed_over.causes().insert(cause.to_owned());
+            self.handed_over.asked.notify_one();
+        }
     }
 
     async fn becomes(&self, wanted: bool) {
@@ -103,7 +134,7 @@ mod tests {
 
     fn pair(leads: bool) -> (watch::Sender<bool>, Leadership) {
         let (sender, state) = watch::channel(leads);
-        (sender, Leadership { state, _always: None })
+        (sender, Leadership { state, always: None, handed_over: Arc::default() })
     }
 
     #[tokio::test]
@@ -137,5 +168,15 @@ mod tests {
         let (_sender, leadership) = pair(false);
         assert_eq!(leadership.only_leading(async { 1 }).await, None);
         assert_eq!(Leadership::always().only_leading(async { 1 }).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn the_lead_is_handed_over_once_for_a_cause_and_never_by_a_process_that_is_alone() {
+        let (_sender, leadership) = pair(true);
+        leadership.hand_over("a");
+        leadership.handed_over.asked.notified().await;
+        assert!(!leadership.may_hand_over("a"), "it came back: there is nobody else");
+        assert!(leadership.may_hand_over("b"));
+        assert!(!Leadership::always().may_hand_over("a"));
     }
 }

@@ -31,8 +31,12 @@ const LOOK: Duration = Duration::from_secs(5);
 const RENEW: Duration = Duration::from_mins(5);
 
 impl<K: Remediation> Pass<K> {
-    /// Takes the node's lease, or keeps it; `Some`: somebody else has it, and nothing may be done before it ends.
+    /// Takes the node's lease, or keeps it; `Some`: somebody else has it, and nothing may be done before it ends, or
+    /// somebody else is to do it.
     pub(super) async fn keep_node(&mut self, node: &Node) -> Result<Option<Action>, Error> {
+        if self.leaves_it_to_another().await {
+            return Ok(Some(Action::requeue(LOOK)));
+        }
         let Some(uid) = node.uid().filter(|_| !target::is_of_node_check(&self.object)) else { return Ok(None) };
         match self.claim_node(&uid).await {
             Ok(None) => Ok(None),
@@ -58,6 +62,25 @@ impl<K: Remediation> Pass<K> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether another replica gets the lead first: a controller would go down with the node that it fences, in the middle
+    /// of its work.
+    async fn leaves_it_to_another(&self) -> bool {
+        let (node, context) = (&self.target.node, &self.context);
+        if context.options.node.as_ref() != Some(node) || !context.leadership.may_hand_over(&self.target.uid) {
+            return false;
+        }
+        let message = format!(
+            "controller {} runs on node {node} itself: another replica gets the lead; if there is none, this one goes on in \
+             {} s",
+            context.options.observer,
+            crate::leader::DURATION.as_secs()
+        );
+        // Told first: with the lead this pass ends.
+        self.event(Kind::Normal, "LeadHandedOver", &message).await;
+        context.leadership.hand_over(&self.target.uid);
+        true
     }
 
     fn holder(&self) -> String {

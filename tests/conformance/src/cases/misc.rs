@@ -226,7 +226,12 @@ async fn rights_of_the_remediator(w: &crate::world::World, account: &str) -> any
 }
 
 /// Waits until a series shows what is wanted: the first whose line begins with `name` and has `labels`.
-async fn metric(port: u16, name: &str, labels: &str, wanted: &dyn Fn(Option<f64>) -> bool) -> anyhow::Result<()> {
+pub(crate) async fn metric(
+    port: u16,
+    name: &str,
+    labels: &str,
+    wanted: &dyn Fn(Option<f64>) -> bool,
+) -> anyhow::Result<()> {
     let deadline = std::time::Instant::now() + SOON;
     loop {
         let page = metrics(port).await;

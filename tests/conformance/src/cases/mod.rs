@@ -16,6 +16,7 @@ mod stops;
 mod storm;
 mod thresholds;
 
+pub(crate) use misc::metric;
 use serde_json::{Value, json};
 
 use crate::case::Case;

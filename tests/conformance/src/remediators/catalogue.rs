@@ -50,7 +50,6 @@ const SHARED_DISK: &str = "optional profile: there is no remediator by shared di
 #[rustfmt::skip]
 pub const LEFT_OUT: &[(&str, &str)] = &[
     ("X-14", "proven elsewhere: cargo xtask kill-matrix kills the controller at every write of every stock remediator (tests/kill-matrix/src/story)"),
-    ("FA-33", "missing: a controller on the node that it fences dies with it, and the next leader reads the device before it switches (FA-19, kill matrix); the lead is not handed over before that"),
     ("M3-08", "replaced: the power is cycled once, retryLimit bounds the attempts at a switch, and a node that is not ready in its time is handed off (M3-20) instead of being cycled again"),
     ("M3-14", NO_NODE_IS_DELETED),
     ("M3-15", NO_NODE_IS_DELETED),

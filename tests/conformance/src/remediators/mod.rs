@@ -7,6 +7,7 @@ mod contract;
 mod detectors;
 pub mod devices;
 pub mod fence_agents;
+mod hand_over;
 pub mod machine_deletion;
 pub mod machines;
 pub mod metal3;
@@ -25,6 +26,7 @@ pub fn cases() -> Vec<Case> {
         contract::cases(),
         machine_deletion::cases(),
         fence_agents::cases(),
+        hand_over::cases(),
         metal3::cases(),
         approval::cases(),
         script::cases(),
