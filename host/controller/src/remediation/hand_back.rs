@@ -146,7 +146,7 @@ mod tests {
     fn m3_20_a_node_that_is_not_ready_has_until_its_time_is_over_and_no_longer() {
         let since: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let at = |seconds: i64| since + jiff::SignedDuration::from_secs(seconds);
-        let limit = Duration::from_secs(600);
+        let limit = Duration::from_mins(10);
         let mut known = Status::default();
         assert!(!stays_away(&known, limit, at(9_000)), "nothing was released");
         status::set(&mut known.conditions, condition::SUCCEEDED, "True", "Done", "");
