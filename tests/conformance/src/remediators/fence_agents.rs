@@ -129,7 +129,7 @@ fn refused() -> Vec<Case> {
                 }
                 Ok(())
             }),
-        fa("X-22", Fix)
+        case("X-22", Fix, "D.1")
             .given("a definition without its rules, and a remediation with retrycount -1, 0 and timeout 0s")
             .then("the controller checks once more: no success, no device call, no pod touched (weakness B.2 #1)")
             .at(Place::Alone)

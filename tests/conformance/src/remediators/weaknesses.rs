@@ -31,6 +31,7 @@ pub const CASES: &[(&str, &[&str])] = &[
     ("B.2 #14 dry run in another form", &["FA-28"]),
     ("B.2 #15 a silent end by wrong parameters", &["FA-34"]),
     ("B.2 #16 events of Nodes lost", &["X-20"]),
+    ("B.2 #17 the controller on the node that it fences", &["FA-33"]),
     ("B.3 #1 root by a remediation", &["CS-07", "CS-08"]),
     ("B.3 #2 a job for each look", &["CS-02", "CS-04"]),
     ("B.3 #3 runs while being deleted", &["CS-B3-3"]),
