@@ -3,9 +3,11 @@
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-use crate::case::Tag::{Fix, Keep};
-use crate::case::{Case, case};
+use crate::case::Tag::{Beyond, Fix, Keep};
+use crate::case::{Case, Place, case};
 use crate::node::State::{Fine, Sick};
+use crate::plane::Start;
+use crate::world::SOON;
 
 const SECTION: &str = "8.10";
 const ONE: &str = "control plane";
@@ -130,6 +132,44 @@ pub fn cases() -> Vec<Case> {
                 made.gone().await?;
                 let patience = std::time::Duration::from_secs(80);
                 w.remediation_within("Bar", &b, patience).await.map(drop)
+            }),
+        case("P-B1", Beyond, SECTION)
+            .given("two detectors that both act; again and again two control-plane nodes get sick at the same moment")
+            .then("each time one of them is remediated, by one of the detectors, and the other one waits")
+            .at(Place::Alone)
+            .run(async |w| {
+                let mut detectors = Vec::new();
+                for name in ["pb1-one", "pb1-two"] {
+                    detectors.push(w.controller_with(Start { name: name.to_owned(), ..Start::default() })?);
+                }
+                let a = w.node_with(Fine, control_plane()).await?;
+                let b = w.node_with(Fine, control_plane()).await?;
+                w.node_with(Fine, control_plane()).await?;
+                let policy = w.policy().with(json!({ "minHealthy": 0 })).create().await?;
+                let mut of_a_before = 0;
+                for round in 1..=5 {
+                    futures::future::try_join(a.becomes(Sick), b.becomes(Sick)).await?;
+                    let some =
+                        || if w.ever("Foo", &a) + w.ever("Foo", &b) >= round { Ok(()) } else { Err(String::new()) };
+                    w.eyes().until("a remediation", SOON, some).await?;
+                    policy.looked().await?;
+                    policy.looked().await?;
+                    let (of_a, of_b) = (w.ever("Foo", &a), w.ever("Foo", &b));
+                    ensure!(
+                        of_a + of_b == round,
+                        "round {round}: {of_a} remediations of one node, {of_b} of the other"
+                    );
+                    let (other, remediated) = if of_a > of_a_before { (&b, &a) } else { (&a, &b) };
+                    of_a_before = of_a;
+                    let made = w.remediation(remediated).await?;
+                    other.becomes(Fine).await?;
+                    remediated.becomes(Fine).await?;
+                    made.gone().await?;
+                }
+                for detector in &mut detectors {
+                    detector.kill().await;
+                }
+                Ok(())
             }),
     ]
 }
