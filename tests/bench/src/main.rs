@@ -6,7 +6,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use palisade_bench::assertions;
+use palisade_bench::{assertions, measure};
 
 #[derive(Debug, Parser)]
 #[command(name = "palisade-bench", about = "A fleet of fake kubelets on a real control plane")]
@@ -21,6 +21,10 @@ enum Command {
     Up(up::Options),
     /// Promises of the controller, shown from the audit log.
     Assertions(assertions::Options),
+    /// How long after a node is due its remediation exists: one node, and two of five at once.
+    Detect(measure::Options),
+    /// What a healthy cluster costs the controller: memory, CPU, requests.
+    Idle(measure::Options),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +40,8 @@ fn main() -> ExitCode {
             match cli.command {
                 Command::Up(options) => up::run(options).await.map(|()| true),
                 Command::Assertions(options) => assertions::run(&options).await,
+                Command::Detect(options) => measure::detect::run(&options).await.map(|()| true),
+                Command::Idle(options) => measure::idle::run(&options).await.map(|()| true),
             }
         });
         runtime.shutdown_background();

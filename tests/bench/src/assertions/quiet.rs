@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::stand::Stand;
 use super::{Options, Report};
-use crate::audit::{Mark, Query};
+use crate::audit::Mark;
 use crate::controller::{self, NAMESPACE};
 use crate::fleet::{self, Fault, Fleet};
 use crate::install::{counted_policy, policy, remediations};
@@ -50,14 +50,14 @@ async fn healthy(stand: &Stand, options: &Options) -> anyhow::Result<String> {
         "name": palisade_api::keys::self_node::DEFAULT_TEMPLATE_NAME, "namespace": NAMESPACE });
     let second = policy("self-node", "quiet", Duration::from_mins(5), &json!({ "remediationTemplate": snr }));
     counted_policy(&stand.admin, &second, options.nodes, Duration::from_mins(1)).await?;
-    settled(stand).await?;
-    let started = ours(stand, Mark::default())?;
+    stand.settled().await?;
+    let started = stand.asked_since(Mark::default())?;
     // Otherwise silence would prove nothing: this is how the controller looks when it does ask.
     anyhow::ensure!(started.count() > 0, "the audit log shows no request of the controller's start");
     let mark = stand.plane.audit.mark()?;
     let begun = jiff::Timestamp::now();
     tokio::time::sleep(Duration::from_secs(options.seconds)).await;
-    let asked = ours(stand, mark)?;
+    let asked = stand.asked_since(mark)?;
     let beats = beats_since(stand, begun).await?;
     anyhow::ensure!(beats >= options.nodes, "only {beats} of {} nodes beat: the cluster was not alive", options.nodes);
     anyhow::ensure!(asked.count() == 0, "{} requests:\n{}{}", asked.count(), asked.table(), asked.lines(20));
@@ -77,7 +77,7 @@ async fn failing(stand: &Stand, fleet: &Fleet) -> anyhow::Result<String> {
     let mut counts = Vec::new();
     let mut last = Vec::new();
     for index in 0..FAILURES {
-        settled(stand).await?;
+        stand.settled().await?;
         let machine = fleet.machine(index * 7);
         let mark = stand.plane.audit.mark()?;
         machine.fail(Fault::NotReady);
@@ -88,7 +88,7 @@ async fn failing(stand: &Stand, fleet: &Fleet) -> anyhow::Result<String> {
         .await?;
         // The object can be read a moment before the line of its creation is written.
         let asked = wait::until(Duration::from_secs(5), "the log shows the creation", async || {
-            let asked = ours(stand, mark)?;
+            let asked = stand.asked_since(mark)?;
             let logged = asked.verb("create").resource(crate::install::GROUP, "foos").count() > 0;
             Ok(if logged { Ok(asked) } else { Err(asked.lines(10)) })
         })
@@ -106,30 +106,8 @@ async fn failing(stand: &Stand, fleet: &Fleet) -> anyhow::Result<String> {
         })
         .await?;
     }
-    settled(stand).await?;
+    stand.settled().await?;
     Ok(format!("{counts:?} requests, the creation included; the last time: {}", last.join(", ")))
-}
-
-/// What the controller asked for, without watches and without the leases of leader election.
-fn ours(stand: &Stand, mark: Mark) -> anyhow::Result<Query> {
-    let all = stand.plane.audit.since(mark)?.by_user(controller::USER).except_verb("watch");
-    Ok(all.filter(|entry| entry.object_ref.resource != "leases" || entry.object_ref.namespace != NAMESPACE))
-}
-
-/// Waits until the controller has asked for nothing for two seconds.
-async fn settled(stand: &Stand) -> anyhow::Result<()> {
-    let mut mark = stand.plane.audit.mark()?;
-    let mut since = Instant::now();
-    wait::until(Duration::from_mins(1), "the controller has nothing more to ask", async || {
-        let asked = ours(stand, mark)?;
-        if asked.count() > 0 {
-            mark = stand.plane.audit.mark()?;
-            since = Instant::now();
-        }
-        let calm = since.elapsed() >= Duration::from_secs(2);
-        Ok(if calm { Ok(()) } else { Err(asked.lines(10)) })
-    })
-    .await
 }
 
 async fn beats_since(stand: &Stand, begun: jiff::Timestamp) -> anyhow::Result<usize> {

@@ -1,15 +1,17 @@
 //! What every assertion stands on: a control plane with everything installed.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use kube::Client;
 
-use crate::controller::{Controller, Settings};
+use crate::audit::{Mark, Query};
+use crate::controller::{self, Controller, NAMESPACE, Settings};
 use crate::fleet::{self, Fleet};
 use crate::install;
 use crate::plane::{self, Parts, Plane};
+use crate::wait;
 
 /// A control plane with Palisade's definitions and the bench's own kinds.
 pub struct Stand {
@@ -48,6 +50,28 @@ impl Stand {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let settings = Settings { options, log: std::env::var("PALISADE_BENCH_LOG").unwrap_or_default() };
         Controller::start(&self.parts, &self.plane, &self.dir, observer, &settings).await
+    }
+
+    /// What the controller asked for since then, without watches and without the leases of leader election.
+    pub fn asked_since(&self, mark: Mark) -> anyhow::Result<Query> {
+        let all = self.plane.audit.since(mark)?.by_user(controller::USER).except_verb("watch");
+        Ok(all.filter(|entry| entry.object_ref.resource != "leases" || entry.object_ref.namespace != NAMESPACE))
+    }
+
+    /// Waits until the controller has asked for nothing for two seconds.
+    pub async fn settled(&self) -> anyhow::Result<()> {
+        let mut mark = self.plane.audit.mark()?;
+        let mut since = Instant::now();
+        wait::until(Duration::from_mins(1), "the controller has nothing more to ask", async || {
+            let asked = self.asked_since(mark)?;
+            if asked.count() > 0 {
+                mark = self.plane.audit.mark()?;
+                since = Instant::now();
+            }
+            let calm = since.elapsed() >= Duration::from_secs(2);
+            Ok(if calm { Ok(()) } else { Err(asked.lines(10)) })
+        })
+        .await
     }
 
     /// Stops everything; the folder is kept if something failed.
