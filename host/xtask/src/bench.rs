@@ -1,18 +1,23 @@
 //! `cargo xtask bench`: the fleet of fake kubelets on the real control plane and its assertions.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, cargo};
 use crate::{build, controlplane, guests, shell};
 
-/// Runs a command of the bench to its end.
+/// Runs a command of the bench to its end. `--release` takes a controller as it is shipped, which takes minutes to build:
+/// for figures of speed and size.
 pub fn run(workspace: &Workspace, options: &[String]) -> anyhow::Result<()> {
-    let mut command = program(workspace)?;
+    let mut options = options.to_vec();
+    let release = options.iter().position(|option| option == "--release").map(|at| options.remove(at)).is_some();
+    let programs = if release { released(workspace)? } else { built(workspace)? };
+    let mut command = program(workspace, &programs);
     let Some((subcommand, rest)) = options.split_first() else { return shell::run(command.arg("--help")) };
     command.arg(subcommand);
     // Help needs none of the parts.
     if !subcommand.starts_with('-') && !rest.iter().any(|word| word == "--help") {
-        parts(workspace, &mut command)?;
+        parts(workspace, &programs, &mut command)?;
     }
     shell::run(command.args(rest))
 }
@@ -24,9 +29,10 @@ pub fn assertions(workspace: &Workspace) -> anyhow::Result<()> {
 
 /// A cluster of fake nodes that stays until it is interrupted.
 pub fn up(workspace: &Workspace, options: &[String]) -> anyhow::Result<()> {
-    let mut command = program(workspace)?;
+    let programs = built(workspace)?;
+    let mut command = program(workspace, &programs);
     command.arg("up");
-    parts(workspace, &mut command)?;
+    parts(workspace, &programs, &mut command)?;
     if !options.iter().any(|option| option.starts_with("--dir")) {
         command.arg("--dir").arg(workspace.target.join("controlplane-fleet"));
     }
@@ -34,15 +40,28 @@ pub fn up(workspace: &Workspace, options: &[String]) -> anyhow::Result<()> {
     Err(shell::exec(&mut command))
 }
 
-fn program(workspace: &Workspace) -> anyhow::Result<Command> {
+/// Folder of the programs as every other command has them.
+fn built(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     build::programs(workspace)?;
-    let mut command = Command::new(workspace.program("palisade-bench"));
-    command.current_dir(&workspace.root);
-    Ok(command)
+    Ok(workspace.target.join("debug"))
 }
 
-fn parts(workspace: &Workspace, command: &mut Command) -> anyhow::Result<()> {
-    command.arg("--palisade").arg(workspace.program("palisade"));
+/// Folder of the optimised programs.
+fn released(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let mut build = Command::new(cargo());
+    build.args(["build", "--release", "-p", "palisade", "-p", "palisade-bench", "--bins"]).current_dir(&workspace.root);
+    shell::step("building the optimised programs (10 minutes when nothing is cached)", &mut build)?;
+    Ok(workspace.target.join("release"))
+}
+
+fn program(workspace: &Workspace, programs: &Path) -> Command {
+    let mut command = Command::new(programs.join("palisade-bench"));
+    command.current_dir(&workspace.root);
+    command
+}
+
+fn parts(workspace: &Workspace, programs: &Path, command: &mut Command) -> anyhow::Result<()> {
+    command.arg("--palisade").arg(programs.join("palisade"));
     command.arg("--controlplane").arg(controlplane::build(workspace)?);
     command.arg("--remediators").arg(guests::build(workspace)?);
     command.arg("--crds").arg(workspace.root.join("crds"));
