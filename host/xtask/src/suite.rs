@@ -43,7 +43,7 @@ const TRACKS: &[Track] = &[
             ("sandbox", |workspace| scenarios(workspace, "sandbox")),
             ("real", |workspace| scenarios(workspace, "real")),
             ("install", |workspace| install::run(workspace, &[])),
-            ("kill-matrix", kill_matrix::step),
+            ("bench", bench::assertions),
         ],
     },
     Track {
@@ -54,15 +54,15 @@ const TRACKS: &[Track] = &[
             }),
             ("netns", |workspace| netns::run(workspace, &["--lanes", "2"].map(str::to_owned))),
             ("vm", vm::step),
-            ("bench", bench::assertions),
         ],
     },
-    // These compute: they take what the others leave.
+    // These compute, or wait without a clock: they take what the others leave.
     Track {
         niceness: 10,
         steps: &[
             ("controlplane", controlplane_itself),
             ("etcd", etcd::run),
+            ("kill-matrix", kill_matrix::step),
             ("model", whole_model),
             ("simulate", |workspace| simulate::run(workspace, &simulate::Options::SUITE)),
         ],
