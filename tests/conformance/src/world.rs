@@ -18,7 +18,7 @@ use crate::policy::Draft;
 use crate::value::brief;
 
 /// How long the product may take for what is normally a matter of milliseconds, on a machine that does much else.
-pub const SOON: Duration = Duration::from_mins(1);
+pub const SOON: Duration = Duration::from_secs(90);
 /// Namespace of the leases that say who acts on a node.
 pub const LEASES: &str = "medik8s-leases";
 
