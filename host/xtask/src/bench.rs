@@ -49,7 +49,8 @@ fn built(workspace: &Workspace) -> anyhow::Result<PathBuf> {
 /// Folder of the optimised programs.
 fn released(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     let mut build = Command::new(cargo());
-    build.args(["build", "--release", "-p", "palisade", "-p", "palisade-bench", "--bins"]).current_dir(&workspace.root);
+    build.args(["build", "--release", "-p", "palisade", "-p", "palisade-agent", "-p", "palisade-bench", "--bins"]);
+    build.current_dir(&workspace.root);
     shell::step("building the optimised programs (10 minutes when nothing is cached)", &mut build)?;
     Ok(workspace.target.join("release"))
 }

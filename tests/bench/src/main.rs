@@ -25,6 +25,8 @@ enum Command {
     Detect(measure::Options),
     /// What a healthy cluster costs the controller: memory, CPU, requests.
     Idle(measure::Options),
+    /// Where the seconds go between a fault and the released workload, with real agents.
+    Failover(measure::failover::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
                 Command::Up(options) => up::run(options).await.map(|()| true),
                 Command::Assertions(options) => assertions::run(&options).await,
                 Command::Detect(options) => measure::detect::run(&options).await.map(|()| true),
+                Command::Failover(options) => measure::failover::run(&options).await.map(|()| true),
                 Command::Idle(options) => measure::idle::run(&options).await.map(|()| true),
             }
         });

@@ -2,6 +2,7 @@
 //! them; every figure comes from several runs and is shown with the machine that it was measured on.
 
 pub mod detect;
+pub mod failover;
 pub mod idle;
 mod report;
 mod usage;
