@@ -7,6 +7,7 @@ mod conformance;
 mod controlplane;
 mod crds;
 mod demo;
+mod differential;
 mod etcd;
 mod guests;
 mod images;
@@ -124,6 +125,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
+    /// The same remediations in the SDK's harness, in the Wasm runtime and on a real control plane: equal, or a defect.
+    #[command(disable_help_flag = true)]
+    Differential {
+        /// Options of the suite; `cargo xtask differential --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
     /// Modules against a real registry: pushed, signed, pulled, swapped, withdrawn, refused.
     Registry,
     /// The kit chapter of guest-sdk/README.md, carried out as a newcomer would.
@@ -175,6 +183,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Netns { options } => netns::run(&workspace, &options),
         Command::Conformance { options } => conformance::run(&workspace, &options),
         Command::KillMatrix { options } => kill_matrix::run(&workspace, &options),
+        Command::Differential { options } => differential::run(&workspace, &options),
         Command::Registry => registry::run(&workspace),
         Command::Kit => kit::run(&workspace),
         Command::Languages { languages: only } => languages::run(&workspace, &only),

@@ -11,8 +11,8 @@ use anyhow::Context;
 use crate::demo::Parts;
 use crate::workspace::{Workspace, cargo};
 use crate::{
-    bench, build, check, conformance, controlplane, crds, etcd, guests, install, kill_matrix, kit, languages,
-    manifests, model, netns, power, registry, shell, simulate, tools, vm,
+    bench, build, check, conformance, controlplane, crds, differential, etcd, guests, install, kill_matrix, kit,
+    languages, manifests, model, netns, power, registry, shell, simulate, tools, vm,
 };
 
 type Work = fn(&Workspace) -> anyhow::Result<()>;
@@ -54,6 +54,7 @@ const TRACKS: &[Track] = &[
             }),
             ("netns", |workspace| netns::run(workspace, &["--lanes", "2"].map(str::to_owned))),
             ("vm", vm::step),
+            ("differential", differential::step),
         ],
     },
     // These compute, or wait without a clock: they take what the others leave.

@@ -114,6 +114,15 @@ impl<R: Remediator> Story<R> {
     /// When the host would refuse what the answer says.
     pub fn call(&mut self) -> Played {
         let played = self.scenario.play::<R>();
+        self.take(played)
+    }
+
+    /// Takes what a call of the same world came to elsewhere, for example in the component, as if it had been made here.
+    ///
+    /// # Panics
+    ///
+    /// When the host would refuse what the answer says.
+    pub fn take(&mut self, played: Played) -> Played {
         self.calls += 1;
         if let Ok(outcome) = &played.answer {
             let (memory, step, key_length) = LIMITS;
@@ -151,7 +160,10 @@ impl<R: Remediator> Story<R> {
                 world.remains.held = true;
                 if matches!(world.fencing.stage, Stage::Idle | Stage::Requested) {
                     world.fencing.stage = Stage::Intended;
-                    world.fencing.boot_id.clone_from(&world.agent.boot_id);
+                    // A node without agent is known by the boot that its kubelet names.
+                    let named = world.target.as_ref().map(|node| node.boot_id.as_str()).unwrap_or_default();
+                    let boot = if world.agent.boot_id.is_empty() { named } else { &world.agent.boot_id };
+                    boot.clone_into(&mut world.fencing.boot_id);
                     world.fencing.waiting_for = "promises of the jury".into();
                 }
             }
@@ -204,10 +216,12 @@ impl<R: Remediator> Story<R> {
     ///
     /// # Panics
     ///
-    /// When nobody asked for fencing: only what was asked for is proven.
+    /// When nobody asked for fencing: only what was asked for is proven. When the world names no boot: no host proves the
+    /// end of nothing.
     pub fn prove(&mut self, kind: ProofKind) {
         assert!(self.fencing(), "nobody asked for fencing, so there is nothing to prove");
         let boot = self.scenario.fencing.boot_id.clone();
+        assert!(!boot.is_empty(), "neither agent nor node names a boot, so there is none whose end can be proven");
         self.scenario = self.scenario.clone().proven(kind);
         self.scenario.fencing.waiting_for.clear();
         if let Some(proof) = &mut self.scenario.proof {
@@ -289,4 +303,41 @@ impl Played {
 
 fn millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{self, Flow};
+    use crate::{Failure, Outcome, Remediation};
+
+    struct Waits;
+
+    impl Remediator for Waits {
+        fn reconcile(remediation: Remediation) -> Result<Outcome, Failure> {
+            match flow::fence(&remediation)? {
+                Flow::Answer(outcome) => Ok(outcome),
+                Flow::Proven(proof, _) => Ok(Outcome::succeeded(proof.boot_id())),
+                Flow::Released(_) => Ok(Outcome::succeeded("released")),
+            }
+        }
+    }
+
+    /// Found by the differential suite: the host makes no proof without a boot, and the harness did.
+    #[test]
+    fn without_an_agent_the_boot_of_the_node_is_the_one_that_is_proven_dead() {
+        let mut story = Scenario::node("n1").boot("b1").start::<Waits>();
+        story.scenario.agent.boot_id.clear();
+        story.call();
+        story.prove(ProofKind::PoweredOff);
+        assert_eq!(story.call().step(), "b1");
+    }
+
+    #[test]
+    #[should_panic(expected = "none whose end can be proven")]
+    fn where_nothing_names_a_boot_nothing_is_proven() {
+        let mut story = Scenario::node("n1").boot("").start::<Waits>();
+        story.call();
+        story.prove(ProofKind::PoweredOff);
+    }
 }

@@ -349,7 +349,8 @@ async fn race(w: &Rc<World>, round: usize, after: i64) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn prepare(w: &Rc<World>) -> anyhow::Result<()> {
+/// Brings the kinds, the remediator and the policies that vouch for whoever answers.
+pub async fn prepare(w: &Rc<World>) -> anyhow::Result<()> {
     let plane = &w.plane;
     plane.learn("palisade.dev", "v1alpha1", KIND, "wasmremediations");
     plane.learn("palisade.dev", "v1alpha1", "Remediator", "remediators");

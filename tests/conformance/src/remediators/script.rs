@@ -256,11 +256,13 @@ const DIGEST: &str = "registry.example/power@sha256:0000000000000000000000000000
 /// A sick node without agent, and a list with one job that this case may use.
 pub struct Scene {
     world: Rc<World>,
-    node: Node,
+    /// The node.
+    pub node: Node,
 }
 
 impl Scene {
-    async fn new(w: &Rc<World>, annotations: Value) -> anyhow::Result<Self> {
+    /// All of it; the annotations are those of the job on the list.
+    pub async fn new(w: &Rc<World>, annotations: Value) -> anyhow::Result<Self> {
         let node = w.booted().await?;
         node.becomes(Sick).await?;
         Self::of(w, node, annotations).await
@@ -332,7 +334,7 @@ impl Scene {
     }
 
     /// What the controller of jobs writes when a job is over.
-    async fn finish(&self, cur: &Subject, condition: &str) -> anyhow::Result<()> {
+    pub async fn finish(&self, cur: &Subject, condition: &str) -> anyhow::Result<()> {
         let job = self.made(cur).await?.into_iter().next().context("there is no job")?;
         let now = crate::value::stamp(0);
         let first = if condition == "Complete" { "SuccessCriteriaMet" } else { "FailureTarget" };

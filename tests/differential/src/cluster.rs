@@ -1,0 +1,48 @@
+//! The real control plane: a real API server, the real controller process, and objects that say what the scenario gives.
+//! All scenarios run side by side, each with names of its own.
+
+mod observe;
+mod people;
+mod roles;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use futures::future::join_all;
+use palisade_conformance::parts::Parts;
+use palisade_conformance::plane::{Plane, Start};
+use palisade_conformance::world::World;
+use palisade_sandbox::demo::BackendKind;
+use palisade_sandbox::lab::process;
+
+use crate::ending::Ending;
+use crate::scenario::Scenario;
+
+/// No scenario takes longer, also on a machine that does much else.
+const LIMIT: Duration = Duration::from_mins(4);
+
+/// Plays the scenarios, and returns an ending for each, in their order.
+pub async fn play(parts: &Parts, scenarios: &[Scenario]) -> anyhow::Result<Vec<anyhow::Result<Ending>>> {
+    let plane = Plane::start(BackendKind::Real, "differential", parts).await?;
+    plane.install().await?;
+    let mut controller = plane.controller(&Start { name: "controller".to_owned(), ..Start::default() })?;
+    // Kinds of others and admission policies come once, before anybody needs them.
+    roles::prepare(&World::new(Rc::clone(&plane), "prepare").await?, scenarios).await?;
+    let plays = scenarios.iter().enumerate().map(|(index, scenario)| one(&plane, index, scenario));
+    let endings = join_all(plays).await;
+    if let Some(how) = controller.try_ended() {
+        let last = process::tail(&controller.log, 12).join("\n");
+        bail!("the controller ended by itself: {}\n{last}", process::describe(how));
+    }
+    controller.kill().await;
+    plane.stop().await;
+    Ok(endings)
+}
+
+async fn one(plane: &Rc<Plane>, index: usize, scenario: &Scenario) -> anyhow::Result<Ending> {
+    let world = World::new(Rc::clone(plane), &format!("d{index}-{}", scenario.remediator)).await?;
+    let played = tokio::time::timeout(LIMIT, roles::play(&world, scenario)).await;
+    world.leave().await;
+    played.with_context(|| format!("it was not over after {LIMIT:?}"))?
+}
