@@ -1,6 +1,6 @@
 //! Everything that the API server told: what is there now, and what was ever there.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -45,12 +45,25 @@ pub struct Eyes {
     client: Client,
     seen: RefCell<Seen>,
     changed: watch::Sender<u64>,
+    patience: Cell<Duration>,
 }
 
 impl Eyes {
     /// Sees nothing yet.
     pub fn new(client: Client) -> Rc<Self> {
-        Rc::new(Self { client, seen: RefCell::default(), changed: watch::Sender::new(0) })
+        let patience = Cell::new(Duration::ZERO);
+        Rc::new(Self { client, seen: RefCell::default(), changed: watch::Sender::new(0), patience })
+    }
+
+    /// From now on, every wait takes at least so long before it fails. For suites whose result must not depend on what
+    /// else the machine does.
+    pub fn be_patient(&self, least: Duration) {
+        self.patience.set(least);
+    }
+
+    /// How long a wait takes that would take `limit` otherwise.
+    pub fn limit(&self, limit: Duration) -> Duration {
+        limit.max(self.patience.get())
     }
 
     /// Watches a kind from now on; returns when its objects are known. Once is enough.
@@ -135,6 +148,7 @@ impl Eyes {
         limit: Duration,
         mut probe: impl FnMut() -> Result<T, String>,
     ) -> anyhow::Result<T> {
+        let limit = self.limit(limit);
         let mut changed = self.changed.subscribe();
         let deadline = tokio::time::Instant::now() + limit;
         loop {

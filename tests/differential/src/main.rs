@@ -38,6 +38,9 @@ struct Arguments {
     /// Only harness and runtime: seconds, and no control plane.
     #[arg(long)]
     without_cluster: bool,
+    /// How many scenarios run side by side in the cluster.
+    #[arg(long, default_value_t = 4)]
+    lanes: usize,
     /// Leave logs where they are, even if all is equal.
     #[arg(long)]
     keep: bool,
@@ -73,7 +76,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         })
         .collect();
     if !arguments.without_cluster {
-        for (compared, ending) in compared.iter_mut().zip(cluster::play(&parts, &scenarios).await?) {
+        for (compared, ending) in compared.iter_mut().zip(cluster::play(&parts, &scenarios, arguments.lanes).await?) {
             compared.ran("cluster", ending);
         }
     }

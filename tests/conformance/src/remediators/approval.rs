@@ -380,7 +380,7 @@ async fn in_force(w: &Rc<World>) -> anyhow::Result<()> {
     let dry = kube::api::PostParams { dry_run: true, ..kube::api::PostParams::default() };
     let begun = std::time::Instant::now();
     while w.plane.api(KIND, &w.name)?.create(&dry, &object).await.is_ok() {
-        ensure!(begun.elapsed() < SOON, "the admission policy is not in force");
+        ensure!(begun.elapsed() < w.eyes().limit(SOON), "the admission policy is not in force");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())
