@@ -46,6 +46,7 @@ use tokio::task::JoinSet;
 pub use clock::shift as shift_clock;
 pub use jurors::Jurors;
 pub use palisade_core::fencing::proof::Grade;
+pub use remediation::rights;
 
 use crate::context::{Context, Triggers};
 use crate::events::Recorder;

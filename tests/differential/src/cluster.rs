@@ -1,17 +1,19 @@
-//! The real control plane: a real API server, the real controller process, and objects that say what the scenario gives.
+//! The real control plane: a real API server, the real controller process with the rights that are shipped and no other,
+//! and objects that say what the scenario gives.
 //! Several scenarios run side by side, each with names of its own: as many as do not slow each other down.
 
 mod observe;
 mod people;
 mod roles;
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use futures::future::join_all;
 use palisade_conformance::parts::Parts;
-use palisade_conformance::plane::{Plane, Start};
+use palisade_conformance::plane::{NAMESPACE, Plane, Start};
 use palisade_conformance::world::World;
 use palisade_sandbox::demo::BackendKind;
 use palisade_sandbox::lab::process;
@@ -30,7 +32,8 @@ pub async fn play(parts: &Parts, scenarios: &[Scenario], lanes: usize) -> anyhow
     let plane = Plane::start(BackendKind::Real, "differential", parts).await?;
     plane.eyes.be_patient(PATIENCE);
     plane.install().await?;
-    let mut controller = plane.controller(&Start { name: "controller".to_owned(), ..Start::default() })?;
+    let kubeconfig = Some(shipped_rights(&plane).await?);
+    let mut controller = plane.controller(&Start { name: "controller".to_owned(), kubeconfig, ..Start::default() })?;
     // Kinds of others and admission policies come once, before anybody needs them.
     roles::prepare(&World::new(Rc::clone(&plane), "prepare").await?, scenarios).await?;
     let lanes = Semaphore::new(lanes.max(1));
@@ -43,6 +46,19 @@ pub async fn play(parts: &Parts, scenarios: &[Scenario], lanes: usize) -> anyhow
     controller.kill().await;
     plane.stop().await;
     Ok(endings)
+}
+
+/// Brings the roles as an installation does. Whoever plays everybody else is an administrator; the controller is not.
+async fn shipped_rights(plane: &Plane) -> anyhow::Result<PathBuf> {
+    let folder = plane.parts.deploy.join("rbac");
+    let entries = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<PathBuf>>>()?;
+    // The account is in one of the first, and roles are bound whether or not they are there yet.
+    files.sort();
+    for file in files {
+        plane.apply_file(&file).await?;
+    }
+    plane.service_account(NAMESPACE, "palisade-controller").await
 }
 
 async fn one(plane: &Rc<Plane>, lanes: &Semaphore, index: usize, scenario: &Scenario) -> anyhow::Result<Ending> {

@@ -11,6 +11,7 @@ mod new;
 mod output;
 mod project;
 mod push;
+mod rbac;
 mod replay;
 mod run;
 mod suite;
@@ -38,6 +39,8 @@ pub enum Command {
     Run(run::Arguments),
     /// Reads what a component says about itself. Nothing of it is compiled or executed.
     Inspect(inspect::Arguments),
+    /// Prints the roles without which the controller cannot serve a component, for what it is granted.
+    Rbac(rbac::Arguments),
     /// Plays recorded calls again and compares everything: calls, answer, effects, fuel.
     Replay(replay::Arguments),
     /// Pushes a component to an OCI registry, signed if wanted.
@@ -56,6 +59,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Test(arguments) => (arguments.output, test::run(&arguments)),
         Command::Run(arguments) => (arguments.output, run::run(&arguments)),
         Command::Inspect(arguments) => (arguments.output, inspect::run(&arguments)),
+        Command::Rbac(arguments) => (arguments.output, rbac::run(&arguments)),
         Command::Replay(arguments) => (arguments.output, replay::run(&arguments)),
         Command::Push(arguments) => (arguments.output, push::run(&arguments)),
         Command::Bench(arguments) => (arguments.output, bench::run(&arguments)),

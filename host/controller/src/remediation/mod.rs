@@ -17,6 +17,7 @@ mod pass;
 pub mod registry;
 mod replaced;
 mod restore;
+pub mod rights;
 mod schema;
 mod snapshot;
 mod spent;

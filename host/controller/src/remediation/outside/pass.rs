@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use palisade_api::keys::machine_deletion::{MACHINE, MACHINE_OWNER};
 use palisade_api::outside::MachineRecord;
+use palisade_api::progress::Progress;
 use palisade_core::fencing::proof::{Proof, ProofKind};
 use palisade_runtime::{Answered, Capability, Effect, FenceStage, Module, Outside, PowerAction, RefusalReason};
 use serde_json::{Value, json};
@@ -22,6 +23,12 @@ const OUTSIDE: [Capability; 4] = [Capability::Machines, Capability::Power, Capab
 /// Whether a component may act from outside of the node.
 pub fn acts_from_outside(module: &Module) -> bool {
     module.manifest().capabilities.iter().any(|capability| OUTSIDE.contains(capability))
+}
+
+/// Whether a job was committed or run.
+fn ran_jobs(progress: &Progress) -> bool {
+    let is_job = |effect: &Value| matches!(serde_json::from_value::<Effect>(effect.clone()), Ok(Effect::RunJob { .. }));
+    progress.applied.iter().chain(&progress.pending).any(|known| is_job(&known.effect))
 }
 
 /// A right that the controller lacks is an answer to the component: it must not stop a pass, which may be one that
@@ -223,11 +230,7 @@ impl<K: Remediation> Pass<K> {
     /// Ends jobs that were made for this remediation: nobody waits for what they do any more.
     pub(in crate::remediation) async fn stop_jobs(&mut self) -> Result<(), Error> {
         let progress = self.progress().clone();
-        let ran =
-            progress.applied.iter().chain(&progress.pending).any(|known| {
-                matches!(serde_json::from_value::<Effect>(known.effect.clone()), Ok(Effect::RunJob { .. }))
-            });
-        if !ran {
+        if !ran_jobs(&progress) {
             return Ok(());
         }
         let (object, context, target) = (self.as_value(), self.context.clone(), self.target.clone());
@@ -261,7 +264,11 @@ impl<K: Remediation> Pass<K> {
         let about =
             About { context: &context, target: &target, object: &object, node, progress: &progress, fence: None };
         context.providers.power.clean_up(&about).await?;
-        context.providers.jobs.clean_up(&about).await?;
+        match context.providers.jobs.clean_up(&about).await {
+            // A controller that was never given jobs has none to end, and must let go of the remediation all the same.
+            Err(error) if error.is_forbidden() && !ran_jobs(&progress) => {}
+            result => result?,
+        }
         approval::withdraw(self.progress());
         Ok(())
     }
