@@ -5,6 +5,7 @@ use std::rc::Rc;
 use anyhow::bail;
 use palisade_conformance::node::Node;
 use palisade_conformance::node::State::{Fine, Sick};
+use palisade_conformance::plane::NAMESPACE;
 use palisade_conformance::remediators::devices::Bench;
 use palisade_conformance::remediators::subject::Subject;
 use palisade_conformance::remediators::{approval, machines, metal3, script};
@@ -134,7 +135,24 @@ async fn by_its_machine(world: &Rc<World>, scenario: &Scenario) -> anyhow::Resul
     Ok(ending)
 }
 
+/// The shipped roles read Secrets in the controller's namespace only. Where templates are elsewhere, somebody has to add
+/// this, as `deploy/rbac/remediator-fence-agents.yaml` says.
+async fn may_read_secrets(world: &World) -> anyhow::Result<()> {
+    let (group, name) = ("rbac.authorization.k8s.io", "palisade-devices");
+    let metadata = json!({ "name": name, "namespace": world.name });
+    let rules = json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }]);
+    let role = json!({ "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata, "rules": rules });
+    world.plane.ensure(&role).await?;
+    let account = json!({ "kind": "ServiceAccount", "name": "palisade-controller", "namespace": NAMESPACE });
+    let binding = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
+        "roleRef": { "apiGroup": group, "kind": "Role", "name": name }, "subjects": [account],
+    });
+    world.plane.ensure(&binding).await
+}
+
 async fn by_its_device(world: &Rc<World>, scenario: &Scenario) -> anyhow::Result<Ending> {
+    may_read_secrets(world).await?;
     let bench = Bench::new(world).await?;
     pods(world, &bench.node).await?;
     if scenario.device == Device::Refuses {
