@@ -69,27 +69,27 @@ fn inspect_describes_a_component_and_says_why_something_is_none() {
 fn rbac_prints_what_the_controller_needs_for_what_a_component_is_granted() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let roles = |name: &str, more: &[&str]| {
+    let printed = |name: &str, more: &[&str]| {
         let guest = guest(name);
         palisade(at, &[&["rbac", guest.as_str(), "--output", "json"], more].concat())
     };
     let gives = |answer: &Answer, kind: &str, resource: &str, verb: &str| {
         let objects = answer.json["items"].as_array().unwrap().iter().filter(|object| object["kind"] == kind);
-        let rules = objects.flat_map(|object| object["rules"].as_array().unwrap());
+        let mut all = objects.flat_map(|object| object["rules"].as_array().unwrap());
         let is = |list: &Value, wanted: &str| list.as_array().unwrap().iter().any(|it| it == wanted);
-        rules.into_iter().any(|rule| is(&rule["resources"], resource) && is(&rule["verbs"], verb))
+        all.any(|rule| is(&rule["resources"], resource) && is(&rule["verbs"], verb))
     };
-    let metal3 = roles("metal3", &[]);
+    let metal3 = printed("metal3", &[]);
     assert_eq!(metal3.code, 0, "{}", metal3.text);
     assert!(gives(&metal3, "ClusterRole", "baremetalhosts", "patch"), "{}", metal3.text);
     assert!(!gives(&metal3, "ClusterRole", "machines", "delete"), "{}", metal3.text);
     assert!(metal3.json["items"].as_array().unwrap().iter().all(|object| object["kind"] != "Role"), "{}", metal3.text);
 
-    let script = roles("script", &["--namespace", "elsewhere"]);
+    let script = printed("script", &["--namespace", "elsewhere"]);
     assert!(gives(&script, "Role", "jobs", "create") && script.text.contains("elsewhere"), "{}", script.text);
     assert!(!gives(&script, "ClusterRole", "jobs", "create"), "only in the controller's namespace: {}", script.text);
 
-    let refused = roles("machine-deletion", &["--grant", "workloads"]);
+    let refused = printed("machine-deletion", &["--grant", "workloads"]);
     assert!(refused.code == 3 && refused.text.contains("asks for machines"), "{}", refused.text);
 
     let manifest = at.join("remediator.yaml");
@@ -97,7 +97,7 @@ fn rbac_prints_what_the_controller_needs_for_what_a_component_is_granted() {
                 source: { builtin: self-node }\n  capabilities: [fencing, workloads, report, machines]\n  serves:\n  \
                 - kind: SelfNodeRemediation\n";
     std::fs::write(&manifest, text).unwrap();
-    let served = roles("self-node", &["--remediator", manifest.to_str().unwrap()]);
+    let served = printed("self-node", &["--remediator", manifest.to_str().unwrap()]);
     assert!(gives(&served, "ClusterRole", "selfnoderemediations", "watch"), "{}", served.text);
     assert!(!gives(&served, "ClusterRole", "machines", "delete"), "granted, but never asked for: {}", served.text);
 

@@ -83,10 +83,13 @@ mod tests {
     use super::*;
     use crate::{native, table};
 
+    /// A field, and how it is made wrong.
+    type Mutant = (&'static str, fn(&mut Ending));
+
     /// A comparison that cannot fail shows nothing: every field is made wrong in turn.
     #[test]
     fn whatever_a_runner_gets_wrong_is_reported() {
-        let wrong: [(&str, fn(&mut Ending)); 7] = [
+        let wrong: [Mutant; 7] = [
             ("verdict", |it| it.verdict = "Working".into()),
             ("reason", |it| it.reason.push('!')),
             ("effects", |it| it.effects.reverse()),

@@ -169,7 +169,7 @@ const KINDS: &[(&str, &[&str], &str, &str)] = &[
 ];
 
 /// What the host needs beside its own role (`deploy/rbac/controller.yaml`) to serve a component that was granted this:
-/// for WasmRemediations that name it, and for these remediation kinds besides. A kind that this controller does not
+/// for `WasmRemediation`s that name it, and for these remediation kinds besides. A kind that this controller does not
 /// follow needs nothing.
 ///
 /// Not among them, because they depend on objects that come later: `get` on a ConfigMap of another namespace that holds

@@ -31,6 +31,14 @@ fn ran_jobs(progress: &Progress) -> bool {
     progress.applied.iter().chain(&progress.pending).any(|known| is_job(&known.effect))
 }
 
+/// A controller that was never given jobs has none to end, and must let go of the remediation all the same.
+fn jobs_ended(result: Result<(), Error>, ran: bool) -> Result<(), Error> {
+    match result {
+        Err(error) if error.is_forbidden() && !ran => Ok(()),
+        result => result,
+    }
+}
+
 /// A right that the controller lacks is an answer to the component: it must not stop a pass, which may be one that
 /// cleans up.
 fn permitted<T>(answer: Result<T, Error>) -> Result<Answered<T>, Error> {
@@ -264,11 +272,7 @@ impl<K: Remediation> Pass<K> {
         let about =
             About { context: &context, target: &target, object: &object, node, progress: &progress, fence: None };
         context.providers.power.clean_up(&about).await?;
-        match context.providers.jobs.clean_up(&about).await {
-            // A controller that was never given jobs has none to end, and must let go of the remediation all the same.
-            Err(error) if error.is_forbidden() && !ran_jobs(&progress) => {}
-            result => result?,
-        }
+        jobs_ended(context.providers.jobs.clean_up(&about).await, ran_jobs(&progress))?;
         approval::withdraw(self.progress());
         Ok(())
     }
@@ -303,5 +307,11 @@ mod tests {
         assert!(matches!(missing, Some(RefusalReason::PermissionDenied(why)) if why.contains("give the controller")));
         assert!(permitted(refused(500)).is_err());
         assert!(matches!(permitted(Ok(1)), Ok(Ok(1))));
+    }
+    #[test]
+    fn without_rights_for_jobs_a_remediation_that_ran_none_is_let_go() {
+        assert!(jobs_ended(refused(403), false).is_ok());
+        assert!(jobs_ended(refused(403), true).is_err(), "a job may be running");
+        assert!(jobs_ended(refused(500), false).is_err() && jobs_ended(Ok(()), true).is_ok());
     }
 }
