@@ -89,8 +89,8 @@ fn rbac_prints_what_the_controller_needs_for_what_a_component_is_granted() {
     assert!(gives(&script, "Role", "jobs", "create") && script.text.contains("elsewhere"), "{}", script.text);
     assert!(!gives(&script, "ClusterRole", "jobs", "create"), "only in the controller's namespace: {}", script.text);
 
-    let refused = printed("machine-deletion", &["--grant", "workloads"]);
-    assert!(refused.code == 3 && refused.text.contains("asks for machines"), "{}", refused.text);
+    let refused = printed("machine-deletion", &["--grant", "workloads,report"]);
+    assert!(refused.code == 3 && refused.text.contains("asks for machines, which is not granted"), "{}", refused.text);
 
     let manifest = at.join("remediator.yaml");
     let text = "apiVersion: palisade.dev/v1alpha1\nkind: Remediator\nmetadata: { name: mine }\nspec:\n  \
