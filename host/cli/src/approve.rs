@@ -1,13 +1,12 @@
 //! `palisade approve` and `palisade deny`: answers to the questions of a remediation, under the caller's own name.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::{Client, ResourceExt};
+use kube::api::Api;
 use palisade_api::keys::approval::{APPROVE, BREAK_GLASS, CONFIRM, DENY};
-use serde_json::{Value, json};
+use palisade_explain::questions::{self, Said};
 
-use crate::connect::{Connection, resource, user, wait};
+use crate::connect::{Connection, user, wait};
 
 /// Which remediation, and why.
 #[derive(Debug, Args)]
@@ -55,78 +54,20 @@ pub fn deny(arguments: &Arguments) -> anyhow::Result<()> {
 
 async fn answer(arguments: &Arguments, question: Option<&str>, key: &str) -> anyhow::Result<()> {
     let client = arguments.connection.client().await?;
-    let api = remediations(&client, arguments)?;
-    let (kind, name) = split(&arguments.remediation)?;
-    let object = api.get(name).await.with_context(|| format!("{kind} {}/{name}", arguments.namespace))?;
-    let pending = pending(&object.data, question)?;
+    let (wanted, name) = split(&arguments.remediation)?;
+    let resource = questions::kind(wanted)
+        .with_context(|| format!("{wanted:?} is no kind of remediation; use for example wasmremediation/NAME"))?;
+    let api = Api::namespaced_with(client.clone(), &arguments.namespace, &resource);
     let user = user(&client).await?;
-    let value = format!("by={user}; code={}; why={}", pending.code, arguments.why.trim());
-    // Of this very object: another one of its name asked nothing.
-    let patch = json!({ "metadata": { "uid": object.uid(), "annotations": { key: value } } });
-    api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+    let said = Said { key, question, who: &user, why: &arguments.why };
+    let pending = questions::answer(&api, name, &said, None).await?;
     println!(
-        "{user} answered {} of {kind} {}/{name} (node boot {})",
+        "{user} answered {} of {wanted} {}/{name} (node boot {})",
         pending.question, arguments.namespace, pending.boot
     );
     Ok(())
 }
 
-struct Pending {
-    question: String,
-    code: String,
-    boot: String,
-}
-
-/// The question that waits: the named one, or whichever does.
-fn pending(data: &Value, question: Option<&str>) -> anyhow::Result<Pending> {
-    let all = data.pointer("/status/palisade/questions").and_then(Value::as_array).cloned().unwrap_or_default();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let asked: Vec<String> =
-        all.iter().map(|one| format!("{} {}", text(&one["question"]), text(&one["state"]))).collect();
-    let found =
-        all.iter().find(|one| one["state"] == "Pending" && question.is_none_or(|question| one["question"] == question));
-    match found {
-        Some(one) => {
-            Ok(Pending { question: text(&one["question"]), code: text(&one["code"]), boot: text(&one["bootId"]) })
-        }
-        None => bail!(
-            "it does not ask {} at the moment (asked: {})",
-            question.unwrap_or("anything"),
-            if asked.is_empty() { "nothing".to_owned() } else { asked.join(", ") }
-        ),
-    }
-}
-
-fn remediations(client: &Client, arguments: &Arguments) -> anyhow::Result<Api<DynamicObject>> {
-    let (wanted, _) = split(&arguments.remediation)?;
-    let wanted = wanted.to_lowercase();
-    for definition in palisade_api::all_crds() {
-        let names = &definition.spec.names;
-        let is = |name: &str| name.to_lowercase() == wanted;
-        if is(&names.kind) || is(&names.plural) || names.short_names.iter().flatten().any(|short| is(short)) {
-            return Ok(Api::namespaced_with(client.clone(), &arguments.namespace, &resource(&definition)));
-        }
-    }
-    bail!("{wanted:?} is no kind of remediation; use for example wasmremediation/NAME")
-}
-
 fn split(text: &str) -> anyhow::Result<(&str, &str)> {
     text.split_once('/').with_context(|| format!("{text:?} is not KIND/NAME, for example wasmremediation/worker-1"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_question_that_waits_is_answered() {
-        let data = json!({ "status": { "palisade": { "questions": [
-            { "question": "ApproveAction", "state": "Given", "code": "a", "bootId": "b1" },
-            { "question": "ConfirmIsolated", "state": "Pending", "code": "c", "bootId": "b1" },
-        ] } } });
-        assert_eq!(pending(&data, None).ok().map(|found| found.code), Some("c".to_owned()));
-        let error = pending(&data, Some("ApproveAction")).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(error.contains("ApproveAction Given"), "{error}");
-        assert!(pending(&json!({}), None).is_err());
-    }
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, ApiResource, GroupVersionKind, ListParams, PostParams};
+use kube::api::{Api, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde::de::DeserializeOwned;
+
+pub use palisade_explain::questions::resource;
 
 /// No answer takes longer.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -63,14 +64,6 @@ where
 pub async fn answer<T>(request: impl Future<Output = kube::Result<T>>) -> anyhow::Result<T> {
     let answered = tokio::time::timeout(LIMIT, request).await;
     Ok(answered.map_err(|_| anyhow::anyhow!("the API server did not answer within {LIMIT:?}"))??)
-}
-
-/// How the objects of one of our definitions are asked for.
-pub fn resource(definition: &CustomResourceDefinition) -> ApiResource {
-    let names = &definition.spec.names;
-    let version = definition.spec.versions.first().map(|version| version.name.as_str()).unwrap_or_default();
-    let kind = GroupVersionKind::gvk(&definition.spec.group, version, &names.kind);
-    ApiResource::from_gvk_with_plural(&kind, &names.plural)
 }
 
 /// Who the API server takes the caller for: what is recorded is recorded under that name.

@@ -31,6 +31,10 @@ pub struct Arguments {
     /// Where `/healthz` is served.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// Where the operator's page is served, in plain HTTP: a port of this machine (`kubectl port-forward` reaches it), or any
+    /// behind something that encrypts. Not served if not given.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "PALISADE_PAGE_ADDRESS")]
+    page_address: Option<SocketAddr>,
     /// The least grade of a proof on which a workload is released.
     #[arg(long, value_enum, default_value_t = Require::Assumed)]
     require_proof: Require,
@@ -130,6 +134,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<bool> {
         module_cache: arguments.module_cache,
         registry_refresh: arguments.registry_refresh.to_std(),
         listen: arguments.listen,
+        page: arguments.page_address,
         require: match arguments.require_proof {
             Require::Certain => Grade::Certain,
             Require::Assumed => Grade::Assumed,

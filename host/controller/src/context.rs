@@ -60,6 +60,8 @@ pub struct Context {
     pub events: Recorder,
     /// Wakes reconcilers.
     pub triggers: Triggers,
+    /// What the page shows; none where there is no page.
+    pub board: Option<Arc<palisade_page::Board>>,
     /// Failures in a row, by UID: they lengthen the pause before the next try.
     pub retries: Mutex<HashMap<String, u32>>,
     /// Server version, once known.

@@ -35,7 +35,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::http::header::USER_AGENT;
-use kube::api::Api;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::reflector::{Store, store};
 use kube::{Client, Config};
@@ -94,6 +93,8 @@ pub struct Options {
     pub registry_refresh: Duration,
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
     pub listen: Option<SocketAddr>,
+    /// Where the operator's page is served.
+    pub page: Option<SocketAddr>,
     /// The least grade of a proof that counts.
     pub require: Grade,
     /// The agents to keep on the nodes; none where somebody else starts them.
@@ -123,6 +124,7 @@ impl Default for Options {
             module_cache: None,
             registry_refresh: Duration::from_mins(1),
             listen: None,
+            page: None,
             require: Grade::Assumed,
             rollout: None,
             fence_agents: power::catalogue::Catalogue::default(),
@@ -136,8 +138,9 @@ impl Default for Options {
 
 /// Runs the controller until `shutdown` ends.
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let client = client(&options).await?;
-    run_with(client, options, shutdown).await
+    let config = config(&options).await?;
+    let parts = Parts { as_user: Some(as_user(config.clone())), ..Parts::default() };
+    run_parts(Client::try_from(config)?, options, parts, shutdown).await
 }
 
 /// The same over a client that the caller made.
@@ -152,6 +155,8 @@ pub struct Parts {
     pub jurors: Option<Arc<dyn Jurors>>,
     /// Engine of the components: compiling them once is enough for all controllers of a process.
     pub engine: Option<Arc<Host>>,
+    /// Writes what people say on the page, as them; without it the page answers no questions.
+    pub as_user: Option<palisade_page::AsUser>,
 }
 
 /// The same with parts that the caller brings along.
@@ -189,7 +194,7 @@ async fn campaign(candidate: Option<&mut leader::Candidate>) {
     }
 }
 
-async fn client(options: &Options) -> anyhow::Result<Client> {
+async fn config(options: &Options) -> anyhow::Result<Config> {
     let mut config = match &options.kubeconfig {
         Some(path) => {
             let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("reading {}", path.display()))?;
@@ -201,7 +206,16 @@ async fn client(options: &Options) -> anyhow::Result<Client> {
     config.connect_timeout = Some(Duration::from_secs(5));
     let agent = format!("palisade-controller/{} ({})", env!("CARGO_PKG_VERSION"), options.observer);
     config.headers.push((USER_AGENT, agent.parse().context("--observer is no part of a user agent")?));
-    Ok(Client::try_from(config)?)
+    Ok(config)
+}
+
+/// Clients that reach the same API server as nobody but the owner of a token.
+fn as_user(config: Config) -> palisade_page::AsUser {
+    Arc::new(move |token| {
+        let mut config = config.clone();
+        config.auth_info = kube::config::AuthInfo { token: Some(token.to_owned().into()), ..Default::default() };
+        Ok(Client::try_from(config)?)
+    })
 }
 
 async fn work(
@@ -243,13 +257,14 @@ async fn work(
         retries: Mutex::default(),
         version: Mutex::default(),
         client: client.clone(),
+        board: options.page.is_some().then(Arc::default),
         options,
     });
 
     // Sessions hold the context that holds them: somebody has to let go when this future is dropped.
     let _stop = StopSessions(context.clone());
     watches::start(&context, authority, lease_writer, tasks);
-    tasks.spawn(watches::fill(Api::all(client.clone()), remediator_writer));
+    tasks.spawn(watches::remediators(context.clone(), remediator_writer));
     tasks.spawn(watches::configs(context.clone(), config_writer));
     if let Some(address) = context.options.listen {
         let metrics = context.metrics.clone();
@@ -257,6 +272,16 @@ async fn work(
             if let Err(error) = http::serve(address, metrics).await {
                 tracing::error!(%error, "health endpoint");
             }
+        });
+    }
+    if let Some((address, board)) = context.options.page.zip(context.board.clone()) {
+        let page = palisade_page::Page::new(board, client.clone(), parts.as_user);
+        tasks.spawn(async move {
+            // Nodes are remediated without it: whoever looks is told by the log.
+            if let Err(error) = palisade_page::serve(address, page).await {
+                tracing::error!(error = format!("{error:#}"), "page");
+            }
+            std::future::pending::<()>().await;
         });
     }
     let role = context.options.role;
@@ -300,6 +325,7 @@ async fn work(
         lease_namespace: Some(context.options.lease_namespace.clone()),
         guards: vec![Arc::new(etcd::Guard::new(client.clone(), &context.options.namespace))],
         observers: vec![context.metrics.clone(), Arc::new(notifier)],
+        board: context.board.clone(),
     };
     let (leads, gauge) = (leadership.clone(), context.metrics.clone());
     tasks.spawn(async move {

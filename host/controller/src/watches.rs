@@ -13,7 +13,7 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Resource, ResourceExt};
-use palisade_api::SelfNodeRemediationConfig;
+use palisade_api::{Remediator, SelfNodeRemediationConfig};
 use palisade_rpc::Authority;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
@@ -39,12 +39,14 @@ pub fn start(context: &Arc<Context>, authority: Arc<Authority>, leases: Writer<L
     tasks.spawn(nodes(context.clone()));
 }
 
-/// Keeps a store filled.
-pub async fn fill<K>(api: Api<K>, writer: Writer<K>)
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-{
-    each(reflector(writer, watch(api)), |_| {}).await;
+/// Keeps the store of remediators filled.
+pub async fn remediators(context: Arc<Context>, writer: Writer<Remediator>) {
+    each(reflector(writer, watch(Api::all(context.client.clone()))), |event| {
+        if let Some(board) = &context.board {
+            board.module(&event);
+        }
+    })
+    .await;
 }
 
 /// The configuration: whether there is one decides whether remediations rest.
@@ -108,11 +110,16 @@ async fn kubelet_leases(context: Arc<Context>) {
 }
 
 async fn nodes(context: Arc<Context>) {
-    each(watch(Api::<Node>::all(context.client.clone())).touched_objects(), |node| {
-        context.seen.node(&node);
-        let name = node.name_any();
-        context.fences.wake(&name);
-        context.triggers.fire_node(&name);
+    each(watch(Api::<Node>::all(context.client.clone())), |event| {
+        if let Some(board) = &context.board {
+            board.node(&event);
+        }
+        if let Event::Apply(node) | Event::InitApply(node) | Event::Delete(node) = event {
+            context.seen.node(&node);
+            let name = node.name_any();
+            context.fences.wake(&name);
+            context.triggers.fire_node(&name);
+        }
     })
     .await;
 }

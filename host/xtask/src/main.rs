@@ -18,6 +18,7 @@ mod languages;
 mod manifests;
 mod model;
 mod netns;
+mod page;
 mod power;
 mod registry;
 mod shell;
@@ -100,6 +101,12 @@ enum Command {
     /// Install, remediate with the installed rights, uninstall: what `deploy/` ships, on a real control plane.
     #[command(disable_help_flag = true)]
     Install {
+        /// Options of the program; `cargo xtask install --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
+    /// The operator's page in a real Chromium, on a real control plane with 5,000 nodes.
+    Page {
         /// Options of the program; `cargo xtask install --help` lists them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
@@ -188,6 +195,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Kit => kit::run(&workspace),
         Command::Languages { languages: only } => languages::run(&workspace, &only),
         Command::Etcd => etcd::run(&workspace),
+        Command::Page { options } => page::run(&workspace, &options),
         Command::Power => power::run(&workspace),
         Command::Controlplane { options } => controlplane::run(&workspace, &options),
     }

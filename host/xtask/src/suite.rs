@@ -12,7 +12,7 @@ use crate::demo::Parts;
 use crate::workspace::{Workspace, cargo};
 use crate::{
     bench, build, check, conformance, controlplane, crds, differential, etcd, guests, install, kill_matrix, kit,
-    languages, manifests, model, netns, power, registry, shell, simulate, tools, vm,
+    languages, manifests, model, netns, page, power, registry, shell, simulate, tools, vm,
 };
 
 type Work = fn(&Workspace) -> anyhow::Result<()>;
@@ -55,6 +55,7 @@ const TRACKS: &[Track] = &[
             ("netns", |workspace| netns::run(workspace, &["--lanes", "2"].map(str::to_owned))),
             ("vm", vm::step),
             ("differential", differential::step),
+            ("page", |workspace| page::run(workspace, &[])),
         ],
     },
     // These compute, or wait without a clock: they take what the others leave.

@@ -79,6 +79,8 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "answers of people: cargo xtask conformance --filter HA-",
     ),
     ("get", "validatingadmissionpolicybindings.admissionregistration.k8s.io", "answers of people"),
+    ("create", "tokenreviews.authentication.k8s.io", "whoever looks at the page: cargo xtask page"),
+    ("create", "subjectaccessreviews.authorization.k8s.io", "what they may: cargo xtask page"),
     ("update", "secrets", "rotation of the authority: host/controller/src/certificates"),
     ("patch", "configmaps", "rotation of the authority"),
     ("delete", "daemonsets.apps", "a DaemonSet of another revision: host/controller/tests/rollout.rs"),

@@ -190,7 +190,8 @@ impl World {
             observer: format!("controller-{number}"),
             ..Options::default()
         };
-        let parts = Parts { jurors: Some(Arc::new(jurors)), engine: Some(Arc::clone(&self.shared.engine)) };
+        let parts =
+            Parts { jurors: Some(Arc::new(jurors)), engine: Some(Arc::clone(&self.shared.engine)), as_user: None };
         trace.say(&format!("{actor} starts"));
         let oracle = self.around.oracle.clone();
         let task = tokio::spawn(async move {

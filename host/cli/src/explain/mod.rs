@@ -3,23 +3,18 @@
 //! Nothing is judged here a second time. Verdicts, rules and reasons are those that the controller's core left in the
 //! status of policies and remediations; the one thing asked of the core is whether a selector selects a node.
 
-mod answer;
-mod cluster;
-mod history;
-mod overview;
-mod text;
+mod read;
 
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use cluster::Snapshot;
+use palisade_explain::{Snapshot, answer, history, overview, text};
 
 use crate::connect::{Connection, wait};
 
-pub use cluster::{Remediation, ready};
-pub use text::{Style, foreign, length, print, show, table};
+pub use palisade_explain::{Remediation, State, Style, foreign, length, print, ready, show, table};
 
 /// How to reach the cluster, and how to answer.
 #[derive(Debug, Args)]
@@ -70,26 +65,12 @@ pub enum Output {
 const EXIT_CODES: &str = "Exit codes: 0 all is well, 3 something is unhealthy and taken care of, 4 a rule holds back what is \
     due or somebody has to look, 1 no answer, 2 wrong usage.";
 
-/// What a script is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum State {
-    /// Nothing to do.
-    Well,
-    /// Unhealthy or suspect, and taken care of.
-    Busy,
-    /// A rule holds back what is due, or somebody has to look.
-    Held,
-}
-
-impl State {
-    fn code(self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Well => 0,
-            Self::Busy => 3,
-            Self::Held => 4,
-        })
-    }
+fn code(state: State) -> ExitCode {
+    ExitCode::from(match state {
+        State::Well => 0,
+        State::Busy => 3,
+        State::Held => 4,
+    })
 }
 
 /// Why a node is, or is not, being remediated.
@@ -127,7 +108,7 @@ fn told(common: &Common, answer: impl FnOnce(&Snapshot, Style) -> anyhow::Result
 /// The exit code of a command that has an answer, or none.
 pub fn ended(answer: anyhow::Result<State>) -> ExitCode {
     match answer {
-        Ok(state) => state.code(),
+        Ok(state) => code(state),
         Err(error) => {
             eprintln!("palisade: {error:#}");
             ExitCode::FAILURE
@@ -139,7 +120,7 @@ fn tell(
     common: &Common,
     answer: impl FnOnce(&Snapshot, Style) -> anyhow::Result<(State, String, String)>,
 ) -> anyhow::Result<State> {
-    let snapshot = wait(cluster::read(&common.connection))?;
+    let snapshot = wait(read::read(&common.connection))?;
     let (state, json, text) = answer(&snapshot, Style::of_stdout())?;
     text::show(if common.output == Output::Json { &json } else { &text })?;
     Ok(state)

@@ -135,12 +135,19 @@ pub(super) struct Kinds {
     policies: Store<Guarded>,
     wake: UnboundedSender<Wake>,
     recent: Arc<Recent>,
+    board: Option<Arc<palisade_page::Board>>,
     watched: Mutex<HashMap<GroupVersionKind, Arc<Kind>>>,
 }
 
 impl Kinds {
-    pub fn new(client: Client, policies: Store<Guarded>, wake: UnboundedSender<Wake>, recent: Arc<Recent>) -> Self {
-        Self { client, policies, wake, recent, watched: Mutex::default() }
+    pub fn new(
+        client: Client,
+        policies: Store<Guarded>,
+        wake: UnboundedSender<Wake>,
+        recent: Arc<Recent>,
+        board: Option<Arc<palisade_page::Board>>,
+    ) -> Self {
+        Self { client, policies, wake, recent, board, watched: Mutex::default() }
     }
 
     /// The kind with a complete list of its objects.
@@ -188,6 +195,7 @@ impl Kinds {
             self.policies.clone(),
             self.wake.clone(),
             Arc::clone(&self.recent),
+            self.board.clone(),
         ));
         let namespaced = capabilities.scope == Scope::Namespaced;
         Ok(Arc::new(Kind { resource, namespaced, objects, problem, task: task.abort_handle() }))
@@ -210,6 +218,7 @@ async fn watch(
     policies: Store<Guarded>,
     wake: UnboundedSender<Wake>,
     recent: Arc<Recent>,
+    board: Option<Arc<palisade_page::Board>>,
 ) {
     let types = kube::api::TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
     let role = Role::of(&resource);
@@ -219,6 +228,9 @@ async fn watch(
         .reflect(writer);
     pin_mut!(stream);
     while let Some(event) = stream.next().await {
+        if let (Some(board), Ok(event), Role::Remediation) = (&board, &event, role) {
+            board.followed(&resource.kind, event);
+        }
         let seen = event.as_ref().err().map(|error| Problem { text: error.to_string(), gone: is_gone(error) });
         let changed = problem.send_if_modified(|known| std::mem::replace(known, seen.clone()) != seen);
         if let Ok(Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) = &event

@@ -72,6 +72,8 @@ pub struct Options {
     pub guards: Vec<Arc<dyn ControlPlaneGuard>>,
     /// Who is told what happens.
     pub observers: Vec<Arc<dyn Observe>>,
+    /// Where what is seen is shown.
+    pub board: Option<Arc<palisade_page::Board>>,
 }
 
 /// Wakes policies.
@@ -117,7 +119,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
         client: client.clone(),
         policies: policies.clone(),
         nodes: Arc::clone(&nodes),
-        kinds: Kinds::new(client.clone(), policies.clone(), wake.clone(), Arc::clone(&recent)),
+        kinds: Kinds::new(client.clone(), policies.clone(), wake.clone(), Arc::clone(&recent), options.board.clone()),
         definitions: Arc::clone(&definitions),
         leases: Arc::clone(&leases),
         reporter: Reporter::new(client.clone(), options.instance, options.observers.clone()),
@@ -130,7 +132,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     };
     tasks.spawn(definitions::watch(client.clone(), definitions, wake.clone()));
     tasks.spawn(leases::watch(leases, Arc::clone(&nodes), policies.clone(), wake.clone()));
-    tasks.spawn(policies::watch(client.clone(), writer, wake.clone()));
+    tasks.spawn(policies::watch(client.clone(), writer, wake.clone(), options.board));
     tasks.spawn(nodes::watch(client, nodes, policies, wake));
     tokio::select! {
         biased;

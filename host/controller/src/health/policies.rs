@@ -1,5 +1,7 @@
 //! Watches the policies.
 
+use std::sync::Arc;
+
 use futures::{StreamExt, pin_mut};
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
@@ -13,13 +15,21 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::{Guarded, Wake};
 
 /// Fills the store and wakes policies that changed.
-pub(super) async fn watch(client: Client, writer: Writer<Guarded>, wake: UnboundedSender<Wake>) {
+pub(super) async fn watch(
+    client: Client,
+    writer: Writer<Guarded>,
+    wake: UnboundedSender<Wake>,
+    board: Option<Arc<palisade_page::Board>>,
+) {
     let stream = watcher(Api::<Guarded>::all(client), watcher::Config::default())
         .modify(|policy| policy.meta_mut().managed_fields = None)
         .default_backoff()
         .reflect(writer);
     pin_mut!(stream);
     while let Some(event) = stream.next().await {
+        if let (Some(board), Ok(event)) = (&board, &event) {
+            board.policy(event);
+        }
         let wakes = match event {
             Ok(Event::Apply(policy) | Event::Delete(policy)) => name(&policy).map(Wake::Policy),
             Ok(Event::InitDone) => Some(Wake::All),

@@ -24,7 +24,14 @@ const CONCURRENCY: u16 = 64;
 pub async fn run<K: Remediation>(context: Arc<Context>, mut triggers: UnboundedReceiver<(String, String)>) {
     let api: Api<K> = Api::all(context.client.clone());
     let (store, writer) = reflector::store();
-    let changes = reflector(writer, watcher(api, watcher::Config::default()).default_backoff()).touched_objects();
+    let board = context.board.clone();
+    let changes = reflector(writer, watcher(api, watcher::Config::default()).default_backoff())
+        .inspect_ok(move |event| {
+            if let Some(board) = &board {
+                board.own(event, |object: &K| serde_json::to_value(object.status()).unwrap_or_default());
+            }
+        })
+        .touched_objects();
     let changes = changes.map_ok(|object: K| ReconcileRequest::from(ObjectRef::from_obj(&object)));
     // What sessions and nodes announce arrives beside what the watch of the kind shows.
     let triggers = futures::stream::poll_fn(move |task| triggers.poll_recv(task))

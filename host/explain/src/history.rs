@@ -6,7 +6,7 @@ use palisade_api::FencingCertificate;
 use palisade_api::progress::TimeSpent;
 use serde::Serialize;
 
-use super::cluster::Snapshot;
+use super::cluster::{Remediation, Snapshot};
 use super::text::{Style, foreign, table};
 
 /// The remediations of one node, or one of them.
@@ -64,24 +64,26 @@ pub fn of(all: &Snapshot, name: &str) -> anyhow::Result<History> {
          events: kubectl get events --all-namespaces --field-selector involvedObject.name={name}"
     );
     found.sort_by_key(|one| one.created);
-    let remediations = found.into_iter().map(|one| {
-        let progress = one.progress.clone().unwrap_or_default();
-        let step = |entry: palisade_api::progress::TimelineEntry| Step {
-            at: entry.at.0,
-            after: one.created.map(|created| entry.at.0.as_second() - created.as_second()),
-            stage: entry.stage.to_string(),
-            detail: entry.detail,
-        };
-        Told {
-            remediation: format!("{} {}", one.kind, one.path()),
-            node: one.node.clone(),
-            created: one.created,
-            timeline: progress.timeline.into_iter().map(step).collect(),
-            spent: progress.spent,
-            certificate: progress.certificate,
-        }
-    });
-    Ok(History { name: name.to_owned(), remediations: remediations.collect() })
+    Ok(History { name: name.to_owned(), remediations: found.into_iter().map(told).collect() })
+}
+
+/// What one of them recorded.
+pub fn told(one: &Remediation) -> Told {
+    let progress = one.progress.clone().unwrap_or_default();
+    let step = |entry: palisade_api::progress::TimelineEntry| Step {
+        at: entry.at.0,
+        after: one.created.map(|created| entry.at.0.as_second() - created.as_second()),
+        stage: entry.stage.to_string(),
+        detail: entry.detail,
+    };
+    Told {
+        remediation: format!("{} {}", one.kind, one.path()),
+        node: one.node.clone(),
+        created: one.created,
+        timeline: progress.timeline.into_iter().map(step).collect(),
+        spent: progress.spent,
+        certificate: progress.certificate,
+    }
 }
 
 impl History {

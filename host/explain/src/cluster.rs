@@ -1,15 +1,11 @@
-//! What is read of the cluster: nodes, policies, remediations; each in one list.
+//! What is known of the cluster: nodes, policies, remediations.
 
-use anyhow::Context;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, ObjectReference};
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
-use kube::{Client, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use palisade_api::keys::remediation::NODE_NAME;
-use palisade_api::{NodeHealthCheck, Progress, SelfNodeRemediation, WasmRemediation};
+use palisade_api::{NodeHealthCheck, Progress};
 use serde_json::Value;
-
-use crate::connect::{Connection, answer, list};
 
 /// The cluster at one moment, as far as it was read.
 #[derive(Debug, Default)]
@@ -87,35 +83,9 @@ impl Remediation {
     }
 }
 
-/// Reads everything.
-pub async fn read(connection: &Connection) -> anyhow::Result<Snapshot> {
-    let client = connection.client().await?;
-    let (nodes, policies, own, wasm) = tokio::join!(
-        list(Api::<Node>::all(client.clone())),
-        list(Api::<NodeHealthCheck>::all(client.clone())),
-        list(Api::<SelfNodeRemediation>::all(client.clone())),
-        list(Api::<WasmRemediation>::all(client.clone())),
-    );
-    let mut all = Snapshot { now: Timestamp::now(), ..Snapshot::default() };
-    all.nodes = nodes.context("nodes cannot be listed")?;
-    all.policies = policies.context("NodeHealthChecks cannot be listed; is Palisade installed?")?;
-    all.add(own, "SelfNodeRemediations", |object| object.status.as_ref().map(serde_json::to_value));
-    all.add(wasm, "WasmRemediations", |object| object.status.as_ref().map(serde_json::to_value));
-    for reference in all.elsewhere() {
-        match one(&client, &reference).await {
-            Ok(Some(found)) => all.remediations.push(found),
-            Ok(None) => {}
-            Err(error) => {
-                let (kind, name) = (reference.kind.unwrap_or_default(), reference.name.unwrap_or_default());
-                all.gaps.push(format!("{kind} {name} cannot be read: {error}"));
-            }
-        }
-    }
-    Ok(all)
-}
-
 impl Snapshot {
-    fn add<K>(
+    /// Adds the remediations of a kind, or why they could not be listed.
+    pub fn add<K>(
         &mut self,
         listed: anyhow::Result<Vec<K>>,
         what: &str,
@@ -133,7 +103,7 @@ impl Snapshot {
     }
 
     /// Remediations that policies name and that are not ours.
-    fn elsewhere(&self) -> Vec<ObjectReference> {
+    pub fn elsewhere(&self) -> Vec<ObjectReference> {
         let nodes =
             self.policies.iter().filter_map(|policy| policy.status.as_ref()).flat_map(|status| &status.unhealthy_nodes);
         let named = nodes.flat_map(|node| &node.remediations).map(|remediation| &remediation.resource);
@@ -151,21 +121,6 @@ impl Snapshot {
         }
         wanted
     }
-}
-
-async fn one(client: &Client, reference: &ObjectReference) -> anyhow::Result<Option<Remediation>> {
-    let (kind, name) = (reference.kind.as_deref().unwrap_or_default(), reference.name.as_deref().unwrap_or_default());
-    let version = reference.api_version.as_deref().unwrap_or_default();
-    let (group, version) = version.split_once('/').unwrap_or(("", version));
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    let api: Api<DynamicObject> = match reference.namespace.as_deref() {
-        Some(namespace) if !namespace.is_empty() => Api::namespaced_with(client.clone(), namespace, &resource),
-        _ => Api::all_with(client.clone(), &resource),
-    };
-    Ok(answer(api.get_opt(name)).await?.map(|object| {
-        let status = object.data.get("status").cloned().unwrap_or_default();
-        Remediation::new(kind, object.meta(), status)
-    }))
 }
 
 /// Status, time and reason of a node's condition Ready.

@@ -180,7 +180,7 @@ fn reported(node: &Node) -> Reported {
 }
 
 /// What a policy says of the node; nothing if it has nothing to do with it.
-fn of_policy(policy: &NodeHealthCheck, node: &str, found: Option<&Node>) -> Option<PolicyAnswer> {
+pub fn of_policy(policy: &NodeHealthCheck, node: &str, found: Option<&Node>) -> Option<PolicyAnswer> {
     let status = policy.status.clone().unwrap_or_default();
     let tracked = status.unhealthy_nodes.iter().find(|one| one.name == node);
     let selector = Selector::new(policy.spec.selector.as_ref()).ok();
@@ -188,22 +188,28 @@ fn of_policy(policy: &NodeHealthCheck, node: &str, found: Option<&Node>) -> Opti
     if !selected && tracked.is_none() {
         return None;
     }
-    let phase = status.phase.clone().unwrap_or_else(|| "not looked at yet".to_owned());
-    let whole = status.conditions.iter().filter(|one| one.status == "True" && in_force(&one.type_));
-    let mut answer = PolicyAnswer {
-        policy: policy.name_any(),
-        threshold: threshold(policy),
-        in_force: whole.map(|one| format!("{}: {} ({})", one.type_, one.message, one.reason)).collect(),
-        would_do: status.would_do.iter().filter(|line| mentions(line, node)).cloned().collect(),
-        verdict: if status.phase.is_some() { "Healthy".to_owned() } else { "Unknown".to_owned() },
-        phase_because: status.reason.clone(),
-        phase,
-        ..PolicyAnswer::default()
-    };
+    let mut answer = whole(policy);
+    answer.would_do.retain(|line| mentions(line, node));
+    answer.verdict = if status.phase.is_some() { "Healthy".to_owned() } else { "Unknown".to_owned() };
     if let Some(tracked) = tracked {
         track(&mut answer, tracked);
     }
     Some(answer)
+}
+
+/// What a policy says of itself, without a verdict on any node.
+pub fn whole(policy: &NodeHealthCheck) -> PolicyAnswer {
+    let status = policy.status.clone().unwrap_or_default();
+    let whole = status.conditions.iter().filter(|one| one.status == "True" && in_force(&one.type_));
+    PolicyAnswer {
+        policy: policy.name_any(),
+        threshold: threshold(policy),
+        in_force: whole.map(|one| format!("{}: {} ({})", one.type_, one.message, one.reason)).collect(),
+        phase: status.phase.unwrap_or_else(|| "not looked at yet".to_owned()),
+        phase_because: status.reason,
+        would_do: status.would_do,
+        ..PolicyAnswer::default()
+    }
 }
 
 fn track(answer: &mut PolicyAnswer, node: &UnhealthyNode) {

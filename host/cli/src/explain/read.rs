@@ -1,0 +1,53 @@
+//! What is read of the cluster: nodes, policies, remediations; each in one list.
+
+use anyhow::Context;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, ObjectReference};
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use palisade_api::{NodeHealthCheck, SelfNodeRemediation, WasmRemediation};
+use palisade_explain::{Remediation, Snapshot};
+
+use crate::connect::{Connection, answer, list};
+
+/// Reads everything.
+pub async fn read(connection: &Connection) -> anyhow::Result<Snapshot> {
+    let client = connection.client().await?;
+    let (nodes, policies, own, wasm) = tokio::join!(
+        list(Api::<Node>::all(client.clone())),
+        list(Api::<NodeHealthCheck>::all(client.clone())),
+        list(Api::<SelfNodeRemediation>::all(client.clone())),
+        list(Api::<WasmRemediation>::all(client.clone())),
+    );
+    let mut all = Snapshot { now: Timestamp::now(), ..Snapshot::default() };
+    all.nodes = nodes.context("nodes cannot be listed")?;
+    all.policies = policies.context("NodeHealthChecks cannot be listed; is Palisade installed?")?;
+    all.add(own, "SelfNodeRemediations", |object| object.status.as_ref().map(serde_json::to_value));
+    all.add(wasm, "WasmRemediations", |object| object.status.as_ref().map(serde_json::to_value));
+    for reference in all.elsewhere() {
+        match one(&client, &reference).await {
+            Ok(Some(found)) => all.remediations.push(found),
+            Ok(None) => {}
+            Err(error) => {
+                let (kind, name) = (reference.kind.unwrap_or_default(), reference.name.unwrap_or_default());
+                all.gaps.push(format!("{kind} {name} cannot be read: {error}"));
+            }
+        }
+    }
+    Ok(all)
+}
+
+async fn one(client: &Client, reference: &ObjectReference) -> anyhow::Result<Option<Remediation>> {
+    let (kind, name) = (reference.kind.as_deref().unwrap_or_default(), reference.name.as_deref().unwrap_or_default());
+    let version = reference.api_version.as_deref().unwrap_or_default();
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    let api: Api<DynamicObject> = match reference.namespace.as_deref() {
+        Some(namespace) if !namespace.is_empty() => Api::namespaced_with(client.clone(), namespace, &resource),
+        _ => Api::all_with(client.clone(), &resource),
+    };
+    Ok(answer(api.get_opt(name)).await?.map(|object| {
+        let status = object.data.get("status").cloned().unwrap_or_default();
+        Remediation::new(kind, &object.metadata, status)
+    }))
+}
