@@ -9,7 +9,9 @@ use crate::{shell, tools};
 /// Installs what drives the browser, builds everything, and looks at the page. Screenshots stay in the target folder.
 pub fn run(workspace: &Workspace, options: &[String]) -> anyhow::Result<()> {
     tools::kubectl(workspace)?;
-    tools::debian_package(workspace, "chromium", "chromium")?;
+    for (program, package) in [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")] {
+        tools::debian_package(workspace, program, package)?;
+    }
     playwright(workspace)?;
     let parts = Parts::build(workspace, true)?;
     let screenshots = workspace.target.join("page");
