@@ -12,11 +12,12 @@ export function el(name, properties, ...children) {
   return made;
 }
 
-/** A table with a caption, headed columns, and the first cell of each row as its heading. */
+/** A table with a caption, headed columns, and the first cell of each row as its heading. Its caption is its name for those
+ * who do not see it, so it has to be the only one of that caption, or be given a `label`. */
 export function table(caption, heads, rows, options = {}) {
   const body = rows.map((cells) => el("tr", null, cells.map((cell, index) =>
     index === 0 ? el("th", { scope: "row" }, cell) : el("td", { "data-label": heads[index] }, cell))));
-  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": options.label ?? caption },
     el("table", { class: options.class },
       el("caption", { class: options.hide ? "unseen" : null }, caption),
       el("thead", null, el("tr", null, heads.map((head) => el("th", { scope: "col" }, head)))),

@@ -94,8 +94,9 @@ function zoneView(zone, open) {
 
 /** Draws the cells: every state has a shape of its own besides its colour. */
 function draw(canvas, states) {
-  const width = canvas.parentElement?.clientWidth ?? 0;
-  if (width === 0) return;
+  const frame = canvas.parentElement && getComputedStyle(canvas.parentElement);
+  const width = frame ? canvas.parentElement.clientWidth - parseFloat(frame.paddingLeft) - parseFloat(frame.paddingRight) : 0;
+  if (!(width > 0)) return;
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
   const colours = { h: colour("--held"), u: colour("--bad"), n: colour("--bad"), r: colour("--busy"), s: colour("--busy"), o: colour("--faint"), w: colour("--good-cell") };
@@ -141,7 +142,7 @@ export function nodeView(answer) {
   const kind = { well: "good", busy: "busy", held: "held" }[answer.state] ?? "plain";
   const reported = answer.reported;
   return [
-    el("p", { class: "back" }, el("a", { href: "#fleet" }, "Fleet")),
+    el("p", { class: "back" }, el("a", { href: "#fleet" }, "Back to the fleet")),
     el("h2", null, answer.node),
     el("p", { class: "summary" }, badge({ well: "Well", busy: "Taken care of", held: "Look here" }[answer.state] ?? answer.state, kind), " ", answer.summary),
     reported ? [el("h3", null, "What the node reports"), terms([

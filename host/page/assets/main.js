@@ -102,7 +102,8 @@ function show(here, content, now) {
   if (!same && moved.view) { heading?.focus({ preventScroll: true }); window.scrollTo(0, 0); }
   else if (focus) restore(view, focus);
   view.dataset.ready = here.view;
-  performance.mark(`palisade-${here.view}`);
+  // After the next frame, when it can be seen.
+  requestAnimationFrame(() => setTimeout(() => performance.mark(`palisade-${here.view}`)));
 }
 
 function restore(view, { id, href, from }) {
@@ -156,8 +157,9 @@ async function live(signal) {
   let pause = 1000;
   while (!signal.aborted) {
     try {
-      connected(true);
-      await follow(signal, () => { pause = 1000; soon(); });
+      await follow(signal, () => connected(true), () => { pause = 1000; soon(); });
+      // The server ends it now and then, so that whoever lost their right finds out; a proxy may do so all the time.
+      await new Promise((resume) => setTimeout(resume, 1000));
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof Refused && [401, 403].includes(error.status)) { failed(error); return; }
@@ -188,7 +190,7 @@ $("form").addEventListener("submit", async (event) => {
   problem(null);
   try {
     await signedIn();
-    $("main").focus();
+    $("main").focus({ preventScroll: true });
     say("Signed in.");
   } catch (error) { problem(error); signedOut(); }
 });
@@ -197,6 +199,8 @@ window.addEventListener("hashchange", () => { if (token()) { notice = ""; refres
 window.addEventListener("resize", () => requestAnimationFrame(drawAll));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 setInterval(tick, 1000);
+// Nothing changes for a controller that lost its API server: then this is what notices.
+setInterval(() => { if (stop) refresh(true); }, 30000);
 
 if (token()) signedIn().catch(failed);
 else signedOut();

@@ -40,9 +40,10 @@ export const tell = (path, body) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 /** Follows the server's events until the signal ends it or the stream is over. EventSource cannot send a token. */
-export async function follow(signal, changed) {
+export async function follow(signal, opened, changed) {
   const response = await fetch("/api/events", { headers: headers(), signal });
   if (!response.ok) throw await refusal(response);
+  opened();
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {

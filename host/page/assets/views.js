@@ -80,7 +80,8 @@ function questions(one) {
     ? question.answers.map((answer) => [question.question, question.state, answer.who, answer.refused ? `${answer.says}; did not count: ${answer.refused}` : answer.says, answer.why, time(answer.at) ?? "–"])
     : [[question.question, question.state, "nobody yet", "–", "–", "–"]]);
   return answers.length === 0 ? null
-    : table("What people were asked and said", ["Question", "State", "Who", "Said", "Why", "When"], answers);
+    : table("What people were asked and said", ["Question", "State", "Who", "Said", "Why", "When"], answers,
+      { label: `What people were asked and said about ${one.kind} ${one.name}` });
 }
 
 function certificate(one, opened) {
@@ -105,7 +106,7 @@ function certificate(one, opened) {
 export function modulesView(all) {
   const head = el("h2", null, "Remediator modules");
   if (all.length === 0) return [head, el("p", { class: "empty" }, "There is no Remediator object: the built-in modules serve the stock kinds.")];
-  const micros = (value) => (value ?? null) === null ? "–" : value < 1000 ? `${number(value)} µs` : `${number(Math.round(value / 100) / 10)} ms`;
+  const micros = (value) => (value ?? null) === null ? "–" : value < 1000 ? `${number(value)}\u00a0µs` : `${number(Math.round(value / 100) / 10)}\u00a0ms`;
   return [head, table("Modules, and how they do", ["Remediator", "Loaded", "Version", "Serves", "Calls", "Failed", "p99", "Digest", "Capabilities", "Last error"],
     all.map((one) => [
       [one.name, el("span", { class: "under" }, one.source)],
