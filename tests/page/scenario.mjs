@@ -129,9 +129,14 @@ async function looker() {
     await accessible(page, name);
     await shot(page, name, { fullPage: true });
   }
+  await page.locator(`nav a[href="#fleet"]`).click();
+  await shows(page, "fleet");
+  await page.locator("tr", { hasText: asked }).getByText("somebody to answer ApproveAction").waitFor();
+  await page.getByText("<img src=x onerror=alert(1)>").first().waitFor();
+  assert.equal(await page.locator("main img").count(), 0, "somebody's text became markup");
   await view(page, "policies");
   await page.getByText("power work in row 7 until 06:00").first().waitFor();
-  await page.locator("code", { hasText: "vetoed" }).or(page.getByText("disks are being copied")).first().waitFor();
+  await page.locator("tr", { hasText: "veto" }).getByText("disks are being copied").first().waitFor();
   await view(page, "approvals");
   await page.getByText("Not yours to answer").first().waitFor();
   assert.equal(await page.locator("main button:visible").count(), 0, "a reader is offered to answer");
@@ -172,7 +177,7 @@ async function approver() {
   const page = await tab();
   await page.locator("#sign-in").waitFor();
   // By keyboard only: the field has the focus, and nothing is ever clicked.
-  await page.keyboard.type(token("alice"));
+  await page.keyboard.insertText(token("alice"));
   await page.keyboard.press("Enter");
   await shows(page, "fleet");
   const link = page.locator('nav a[href="#approvals"]');

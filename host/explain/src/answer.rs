@@ -113,7 +113,7 @@ pub struct RemediationAnswer {
     pub created: Option<Timestamp>,
     /// Whether it is being deleted.
     pub deleting: bool,
-    /// What is missing for the proof, and what would bring it.
+    /// What is missing for the proof, and what would bring it; people who are asked first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
     /// When the proof by expiry is complete at the latest.
@@ -261,6 +261,9 @@ pub fn of_remediation(one: &Remediation) -> RemediationAnswer {
     let progress = one.progress.clone().unwrap_or_default();
     let fencing = progress.fencing.unwrap_or_default();
     let proven = progress.certificate.is_some();
+    let asked = progress.questions.iter().filter(|question| question.state == "Pending");
+    let mut waits: Vec<String> = asked.map(|one| format!("somebody to answer {}", one.question)).collect();
+    waits.extend(fencing.waiting_for);
     let stage = progress.timeline.last().map(|entry| entry.stage.to_string());
     let failed = one.condition(condition::SUCCEEDED).filter(|(status, ..)| *status == "False");
     let disabled = one.condition(condition::DISABLED).filter(|(status, ..)| *status == "True");
@@ -270,7 +273,7 @@ pub fn of_remediation(one: &Remediation) -> RemediationAnswer {
         stage: stage.or_else(|| one.said("phase").map(str::to_owned)).unwrap_or_else(|| "not taken up".to_owned()),
         created: one.created,
         deleting: one.deleting,
-        waiting_for: fencing.waiting_for.filter(|_| !proven),
+        waiting_for: (!proven && !waits.is_empty()).then(|| waits.join("; ")),
         deadline: fencing.deadline.filter(|_| !proven).map(|deadline| deadline.0),
         promised: if proven { Vec::new() } else { fencing.promised },
         certificate: progress.certificate,

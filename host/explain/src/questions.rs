@@ -71,7 +71,7 @@ pub async fn answer(
 
 /// The question that waits: the named one, or whichever does.
 pub fn pending(data: &Value, question: Option<&str>) -> anyhow::Result<Pending> {
-    let all = data.pointer("/status/palisade/questions").and_then(Value::as_array).map(Vec::as_slice).unwrap_or(&[]);
+    let all = data.pointer("/status/palisade/questions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let found =
         all.iter().find(|one| one["state"] == "Pending" && question.is_none_or(|question| one["question"] == question));

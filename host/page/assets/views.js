@@ -56,8 +56,8 @@ function remediation(one, open, opened) {
     el("h3", null, nodeLink(one.node, open), " ", standing(one), " ", one.deleting ? badge("Being deleted", "plain") : null),
     el("p", { class: "hint" }, `${one.kind} ${one.name}, created `, time(one.created)),
     terms([
-      ["Stage", [one.stage, one.step ? ` (${one.step})` : ""]],
-      ["Waits for", pending ? [el("a", { href: "#approvals" }, "somebody to answer a question"), one.waitingFor ? `; ${one.waitingFor}` : ""] : one.waitingFor],
+      ["Stage", [one.stage, one.step && one.step !== one.stage.toLowerCase() ? ` (${one.step})` : ""]],
+      ["Waits for", pending && one.waitingFor ? el("a", { href: "#approvals" }, one.waitingFor) : one.waitingFor],
       ["At the latest", time(one.deadline)], ["Promised so far", (one.promised ?? []).join(", ")],
       ["Problem", one.problem], ["Last error", one.lastError],
     ]),

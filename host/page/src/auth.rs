@@ -31,13 +31,15 @@ const ENTRIES: usize = 2_048;
 const LONGEST: usize = 16 * 1024;
 
 type Key = [u8; 32];
+/// What was answered, and when.
+type Kept<K, V> = Mutex<HashMap<K, (Instant, V)>>;
 
 /// Asks, and remembers for a moment.
 pub struct Reviews {
     client: Client,
     gate: Semaphore,
-    persons: Mutex<HashMap<Key, (Instant, Result<Arc<Person>, Refusal>)>>,
-    rights: Mutex<HashMap<(Key, Wish), (Instant, bool)>>,
+    persons: Kept<Key, Result<Arc<Person>, Refusal>>,
+    rights: Kept<(Key, Wish), bool>,
 }
 
 /// Whoever owns a token.
@@ -229,7 +231,7 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn keep<K: std::hash::Hash + Eq, V>(what: &Mutex<HashMap<K, (Instant, V)>>, key: K, value: V) {
+fn keep<K: std::hash::Hash + Eq, V>(what: &Kept<K, V>, key: K, value: V) {
     let mut kept = lock(what);
     kept.retain(|_, (at, _)| at.elapsed() < KEPT);
     if kept.len() < ENTRIES {

@@ -82,7 +82,7 @@ impl<T> Shelf<T> {
     }
 
     /// Whether anything changed that is shown.
-    fn take<K: Resource>(&mut self, event: &Event<K>, make: impl Fn(&K) -> T, same: impl Fn(&T, &T) -> bool) -> bool {
+    fn take<K: Resource>(&mut self, event: &Event<K>, make: impl Fn(&K) -> T, alike: impl Fn(&T, &T) -> bool) -> bool {
         let key = |object: &K| {
             let meta = object.meta();
             let name = meta.name.as_deref().unwrap_or_default();
@@ -103,9 +103,9 @@ impl<T> Shelf<T> {
                 true
             }
             Event::Apply(object) => {
-                let made = make(object);
-                let changed = self.items.get(&key(object)).is_none_or(|known| !same(known, &made));
-                self.items.insert(key(object), made);
+                let new = make(object);
+                let changed = self.items.get(&key(object)).is_none_or(|known| !alike(known, &new));
+                self.items.insert(key(object), new);
                 changed
             }
             Event::Delete(object) => self.items.remove(&key(object)).is_some(),

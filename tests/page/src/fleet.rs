@@ -50,8 +50,9 @@ fn body(number: usize) -> Value {
     match number {
         63 => labels["remediation.medik8s.io/exclude-from-remediation"] = json!("true"),
         64 => {
-            annotations["palisade.dev/veto"] =
-                json!("owner=storage-team; until=2099-01-01T00:00:00Z; reason=disks are being copied");
+            annotations["palisade.dev/veto"] = json!(
+                "owner=storage-team; until=2099-01-01T00:00:00Z; reason=disks are being copied <img src=x onerror=alert(1)>"
+            );
         }
         _ => {}
     }

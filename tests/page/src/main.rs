@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use clap::Parser;
 use kube::api::{Api, DynamicObject};
+use palisade_bench::audit::{Entry, Query};
 use palisade_bench::controller::{Controller, NAMESPACE, Settings as Options};
 use palisade_bench::plane::{Parts, Plane, Settings};
 use palisade_bench::wait;
@@ -20,6 +21,11 @@ use tokio::process::Command;
 
 /// For everything that takes seconds on a machine with nothing else to do.
 const PATIENCE: Duration = Duration::from_mins(3);
+
+/// Who answers.
+const ALICE: &str = "system:serviceaccount:people:alice";
+/// How the annotations begin that are answers.
+const ANSWERS: &str = "approval.palisade.dev/";
 
 /// Installs, breaks nodes, looks at the page.
 #[derive(Debug, Parser)]
@@ -84,7 +90,7 @@ async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let options = Options {
         options: vec!["--no-rollout".to_owned(), format!("--page-address=127.0.0.1:{port}")],
-        log: "warn,palisade_page=info".to_owned(),
+        log: "warn,palisade_page=trace,kube_client=debug".to_owned(),
     };
     let mut controller = Controller::start(&arguments.parts, &plane, dir, "controller-1", &options).await?;
     let remediations = Api::<DynamicObject>::namespaced_with(admin.clone(), NAMESPACE, &fleet::remediation());
@@ -116,33 +122,50 @@ async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     ensure!(status.success(), "the browser's part ended with {status}");
 
     answered(&remediations).await?;
+    let log = controller.log.clone();
     controller.stop().await;
+    let written = std::fs::read_to_string(&log).with_context(|| log.display().to_string())?;
+    ensure!(written.contains("answered on the page"), "{}: no word of what was answered", log.display());
+    for (name, token) in &tokens {
+        // The signature is what makes it a secret.
+        let secret = token.rsplit('.').next().unwrap_or(token);
+        ensure!(!written.contains(secret), "{}: the token of {name}", log.display());
+    }
+    wrote(&plane.audit.all()?)?;
     plane.stop().await;
+    Ok(())
+}
+
+/// Who wrote the answers, as the API server saw it: their givers, and never the controller.
+fn wrote(audit: &Query) -> anyhow::Result<()> {
+    let answers = |entry: &&Entry| {
+        let annotations = entry.request_object.pointer("/metadata/annotations").and_then(Value::as_object);
+        entry.succeeded() && annotations.is_some_and(|all| all.keys().any(|key| key.starts_with(ANSWERS)))
+    };
+    let writers: Vec<&str> = audit.entries().iter().filter(answers).map(|entry| entry.user.username.as_str()).collect();
+    ensure!(writers == [ALICE, ALICE], "answers were written by {writers:?}");
+    eprintln!("    no token in the controller's log; both answers were written by their giver");
     Ok(())
 }
 
 /// What was clicked, in the objects.
 async fn answered(remediations: &Api<DynamicObject>) -> anyhow::Result<()> {
     let [approved, other] = fleet::ASKED;
-    let alice = "system:serviceaccount:people:alice";
     let object = remediations.get(approved).await?;
     for key in ["approval.palisade.dev/approve", "approval.palisade.dev/confirm-isolated"] {
         let said = object.metadata.annotations.as_ref().and_then(|all| all.get(key)).cloned().unwrap_or_default();
-        ensure!(said.starts_with(&format!("by={alice}; code=")), "{key} of {approved} says {said:?}");
+        ensure!(said.starts_with(&format!("by={ALICE}; code=")), "{key} of {approved} says {said:?}");
     }
     let approval = question(&object.data, "ApproveAction").unwrap_or_default();
-    ensure!(approval["state"] == "Given" && approval["answers"][0]["who"] == alice, "{approved}: {approval}");
+    ensure!(approval["state"] == "Given" && approval["answers"][0]["who"] == ALICE, "{approved}: {approval}");
     let proof = &object.data["status"]["palisade"]["certificate"];
     ensure!(proof["proof"] == "HumanConfirmed", "{approved} has the certificate {proof}");
     let other = remediations.get(other).await?;
     let untouched = question(&other.data, "ApproveAction").unwrap_or_default();
     ensure!(untouched["state"] == "Pending" && untouched["answers"].is_null(), "somebody answered it: {untouched}");
     let annotated = other.metadata.annotations.unwrap_or_default();
-    ensure!(
-        !annotated.keys().any(|key| key.starts_with("approval.palisade.dev/")),
-        "an answer was written: {annotated:?}"
-    );
-    eprintln!("    approved and confirmed in the object by {alice}; the other remediation is untouched");
+    ensure!(!annotated.keys().any(|key| key.starts_with(ANSWERS)), "an answer was written: {annotated:?}");
+    eprintln!("    approved and confirmed in the object by {ALICE}; the other remediation is untouched");
     Ok(())
 }
 

@@ -134,8 +134,7 @@ pub(super) struct Kinds {
     client: Client,
     policies: Store<Guarded>,
     wake: UnboundedSender<Wake>,
-    recent: Arc<Recent>,
-    board: Option<Arc<palisade_page::Board>>,
+    witnesses: Witnesses,
     watched: Mutex<HashMap<GroupVersionKind, Arc<Kind>>>,
 }
 
@@ -147,7 +146,7 @@ impl Kinds {
         recent: Arc<Recent>,
         board: Option<Arc<palisade_page::Board>>,
     ) -> Self {
-        Self { client, policies, wake, recent, board, watched: Mutex::default() }
+        Self { client, policies, wake, witnesses: Witnesses { recent, board }, watched: Mutex::default() }
     }
 
     /// The kind with a complete list of its objects.
@@ -194,8 +193,7 @@ impl Kinds {
             tell,
             self.policies.clone(),
             self.wake.clone(),
-            Arc::clone(&self.recent),
-            self.board.clone(),
+            self.witnesses.clone(),
         ));
         let namespaced = capabilities.scope == Scope::Namespaced;
         Ok(Arc::new(Kind { resource, namespaced, objects, problem, task: task.abort_handle() }))
@@ -210,6 +208,26 @@ fn is_unknown(error: &kube::Error) -> bool {
     }
 }
 
+/// Who hears of every object, whatever it means for policies.
+#[derive(Clone)]
+struct Witnesses {
+    recent: Arc<Recent>,
+    board: Option<Arc<palisade_page::Board>>,
+}
+
+impl Witnesses {
+    fn saw(&self, kind: &str, role: Role, event: &Event<DynamicObject>) {
+        if let (Some(board), Role::Remediation) = (&self.board, role) {
+            board.followed(kind, event);
+        }
+        if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = event
+            && let Some(uid) = &object.metadata.uid
+        {
+            self.recent.shown(uid);
+        }
+    }
+}
+
 async fn watch(
     api: Api<DynamicObject>,
     resource: ApiResource,
@@ -217,8 +235,7 @@ async fn watch(
     problem: signal::Sender<Option<Problem>>,
     policies: Store<Guarded>,
     wake: UnboundedSender<Wake>,
-    recent: Arc<Recent>,
-    board: Option<Arc<palisade_page::Board>>,
+    witnesses: Witnesses,
 ) {
     let types = kube::api::TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
     let role = Role::of(&resource);
@@ -228,15 +245,10 @@ async fn watch(
         .reflect(writer);
     pin_mut!(stream);
     while let Some(event) = stream.next().await {
-        if let (Some(board), Ok(event), Role::Remediation) = (&board, &event, role) {
-            board.followed(&resource.kind, event);
-        }
         let seen = event.as_ref().err().map(|error| Problem { text: error.to_string(), gone: is_gone(error) });
         let changed = problem.send_if_modified(|known| std::mem::replace(known, seen.clone()) != seen);
-        if let Ok(Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) = &event
-            && let Some(uid) = &object.metadata.uid
-        {
-            recent.shown(uid);
+        if let Ok(event) = &event {
+            witnesses.saw(&resource.kind, role, event);
         }
         let wakes = match event {
             Ok(Event::Apply(object)) => concerned(&policies, &object, role),

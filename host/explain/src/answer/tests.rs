@@ -169,3 +169,13 @@ fn escapes_in_messages_are_shown_and_not_obeyed() {
     let all = snapshot(vec![policy("Enabled", "", &blocked("veto", Some("\u{1b}[2Jgone")), &json!([]))], vec![]);
     assert!(!of(&all, "n1").unwrap().text(Style::plain()).contains('\u{1b}'));
 }
+
+#[test]
+fn a_remediation_that_asks_people_waits_for_them() {
+    let one = remediation(json!({ "palisade": { "node": "n1", "step": 1, "owned": {}, "questions": [
+        { "question": "ApproveAction", "message": "may it?", "bootId": "b1", "code": "c", "persons": 1, "state": "Pending" },
+    ] } }));
+    let answer = of(&snapshot(vec![], vec![one]), "n1").unwrap();
+    assert_eq!(answer.remediations[0].waiting_for.as_deref(), Some("somebody to answer ApproveAction"));
+    assert!(answer.summary.ends_with("somebody to answer ApproveAction"), "{}", answer.summary);
+}

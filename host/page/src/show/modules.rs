@@ -22,8 +22,8 @@ pub struct Module {
     /// Why it is as it is.
     pub message: String,
     /// What is loaded.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub module: Option<LoadedModule>,
+    #[serde(rename = "module", skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<LoadedModule>,
     /// Calls since the controller leads.
     pub calls: Option<i64>,
     /// How many of these failed.
@@ -53,7 +53,7 @@ fn shown(remediator: &Remediator) -> Module {
         serves: serves.collect(),
         ready: ready.map_or_else(|| "Unknown".to_owned(), |ready| ready.status.clone()),
         message: ready.map(|ready| ready.message.clone()).unwrap_or_default(),
-        module: status.module,
+        loaded: status.module,
         calls: status.calls,
         failures: status.failures,
         p99_micros: status.p99_micros,

@@ -15,7 +15,8 @@ pub struct Policies {
     /// Whether this controller watches policies; one that only remediates does not.
     pub watched: bool,
     /// Those that can be read.
-    pub policies: Vec<Policy>,
+    #[serde(rename = "policies")]
+    pub readable: Vec<Policy>,
     /// Why others cannot.
     pub unreadable: Vec<String>,
 }
@@ -68,7 +69,7 @@ pub fn policies(seen: &Seen) -> Policies {
     });
     Policies {
         watched: seen.policies.known(),
-        policies: policies.collect(),
+        readable: policies.collect(),
         unreadable: seen.policies.all().filter_map(|policy| policy.as_ref().err().cloned()).collect(),
     }
 }
