@@ -117,7 +117,7 @@ async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     browser.env("PAGE_CHROMIUM", &arguments.chromium).env("PAGE_SCREENSHOTS", &arguments.screenshots);
     browser.env("PAGE_ASKED", fleet::ASKED.join(",")).env("PAGE_NAMESPACE", NAMESPACE);
     browser.envs(tokens.iter().map(|(name, token)| (format!("PAGE_TOKEN_{}", name.to_uppercase()), token)));
-    let status = tokio::time::timeout(PATIENCE * 2, browser.status()).await.context("the browser took too long")??;
+    let status = tokio::time::timeout(PATIENCE * 4, browser.status()).await.context("the browser took too long")??;
     controller.ensure_alive()?;
     ensure!(status.success(), "the browser's part ended with {status}");
 
