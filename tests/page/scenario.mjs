@@ -201,6 +201,8 @@ async function approver() {
   await isolated.getByRole("button", { name: "Confirm that it is isolated" }).click();
   await page.getByText("Tick that you looked").waitFor();
   await isolated.getByLabel("I looked").check();
+  // What was wrong is right now, and nothing says otherwise any more.
+  await page.getByText("Tick that you looked").waitFor({ state: "detached" });
   await shot(page, "confirm");
   await isolated.getByRole("button", { name: "Confirm that it is isolated" }).click();
   await isolated.waitFor({ state: "detached" });

@@ -48,7 +48,7 @@ function form(one, id, draft, yes, done) {
   const why = el("input", { id: `why-${id}`, type: "text", required: true, maxlength: 1000, autocomplete: "off",
     value: draft.why, "aria-describedby": `why-help-${id}`, oninput: (event) => { draft.why = event.target.value; } });
   const looked = isolated && one.maySayYes ? el("p", { class: "check" },
-    el("input", { id: `looked-${id}`, type: "checkbox", checked: draft.looked, onchange: (event) => { draft.looked = event.target.checked; } }),
+    el("input", { id: `looked-${id}`, type: "checkbox", checked: draft.looked, onchange: (event) => { draft.looked = event.target.checked; failed.textContent = ""; } }),
     el("label", { for: `looked-${id}` }, "I looked: it is isolated, cannot write to anything, and stays so")) : null;
   const buttons = [];
   const answer = async (says) => {
