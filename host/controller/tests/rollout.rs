@@ -64,7 +64,9 @@ async fn c021_c026_an_empty_cluster_gets_configuration_template_agents_and_their
     let config = configs(&world).get(CONFIG).await.unwrap();
     assert_eq!(config.spec.watchdog_file_path, "/dev/watchdog");
     let templates: Api<SelfNodeRemediationTemplate> = Api::namespaced(world.client.clone(), NAMESPACE);
-    let template = templates.get("self-node-remediation-automatic-strategy-template").await.unwrap();
+    let name = "self-node-remediation-automatic-strategy-template";
+    eventually("the template is there", || async { templates.get_opt(name).await.unwrap().is_some() }).await;
+    let template = templates.get(name).await.unwrap();
     assert_eq!(template.labels()["remediation.medik8s.io/default-template"], "true");
     assert_eq!(set.metadata.owner_references.unwrap()[0].uid, config.uid().unwrap());
 
@@ -166,7 +168,11 @@ async fn a_configuration_that_cannot_be_rolled_out_is_told_and_the_agents_stay()
         variable(&agents(&world).await, "HOST_PORT").as_deref() == Some("30002")
     })
     .await;
-    assert_eq!(condition(&world, "Valid").await.unwrap().0, "True");
+    // The agents come first, and then the report.
+    eventually("the report takes it back", || async {
+        condition(&world, "Valid").await.is_some_and(|(value, _)| value == "True")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
