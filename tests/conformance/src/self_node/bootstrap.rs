@@ -12,7 +12,7 @@ use crate::case::{Case, Place, case};
 use crate::node::State::Sick;
 use crate::plane::{NAMESPACE, Start};
 use crate::value::brief;
-use crate::world::World;
+use crate::world::{SOON, World};
 
 const SECTION: &str = "9.2";
 /// Group and version.
@@ -47,6 +47,14 @@ pub async fn begin(w: &Rc<World>) -> anyhow::Result<()> {
     clear(w).await?;
     for kind in [CONFIGS, "DaemonSet", "SelfNodeRemediationTemplate"] {
         w.plane.eyes.watch(&w.plane.resource(kind)?).await?;
+    }
+    // What the case before left, and what the watch has not shown as gone yet, would pass for what this one brings along.
+    for (kind, name) in [(CONFIGS, CONFIG), ("DaemonSet", AGENTS), ("SelfNodeRemediationTemplate", TEMPLATE)] {
+        let probe = || match w.eyes().get(kind, NAMESPACE, name) {
+            None => Ok(()),
+            Some(left) => Err(brief(&left["metadata"])),
+        };
+        w.eyes().until(&format!("{kind} {name} to be gone"), SOON, probe).await?;
     }
     Ok(())
 }
