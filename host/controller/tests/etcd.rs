@@ -5,7 +5,7 @@
 
 mod health_support;
 
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -14,6 +14,7 @@ use palisade_api::NodeHealthCheck;
 use palisade_controller::etcd::Guard;
 use palisade_controller::health::ControlPlaneGuard;
 use palisade_core::health::{GuardAnswer, NodeView};
+use palisade_sandbox::lab::port;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::json;
 
@@ -37,7 +38,7 @@ impl Drop for Etcd {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    port::free(Ipv4Addr::LOCALHOST.into()).unwrap().port()
 }
 
 impl Etcd {

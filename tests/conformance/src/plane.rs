@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -13,8 +14,8 @@ use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams,
 use kube::core::GroupVersionKind;
 use palisade_sandbox::api::{ApiServer, ApiStore, Settings};
 use palisade_sandbox::demo::BackendKind;
-use palisade_sandbox::lab::kubeconfig;
 use palisade_sandbox::lab::process::{self, Launcher, Process, Program};
+use palisade_sandbox::lab::{kubeconfig, port};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -324,7 +325,7 @@ pub fn refusal_code(error: &anyhow::Error) -> Option<u16> {
 
 /// A port that nobody listens on.
 pub fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    Ok(port::free(Ipv4Addr::LOCALHOST.into())?.port())
 }
 
 async fn sandbox(dir: &Path) -> anyhow::Result<(Running, PathBuf)> {

@@ -1,11 +1,9 @@
 //! What the guests' agents talk to: an API server in this process, somebody who signs certificates and writes intents
 //! as the controller does, and one more real agent, so that a single guest has a jury.
 
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -19,6 +17,7 @@ use palisade_core::fencing::record::{
 use palisade_rpc::Authority;
 use palisade_rpc::identity::request_matches_certificate;
 use palisade_sandbox::api::{ApiServer, ApiStore, Settings};
+use palisade_sandbox::lab::port;
 use serde_json::json;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
@@ -72,7 +71,7 @@ impl Cluster {
 
     /// A free address that guests and this machine reach alike.
     pub fn free_address(&self) -> anyhow::Result<SocketAddr> {
-        free_address(self.host)
+        port::free(self.host)
     }
 
     /// The record of a node.
@@ -185,7 +184,7 @@ async fn sign(leases: Api<Lease>, authority: Authority) {
 fn juror(folder: &Path, agent: &Path, host: IpAddr, kubeconfig: &Path, timing: &Timing) -> anyhow::Result<Child> {
     let boot_id = folder.join("juror-boot-id");
     std::fs::write(&boot_id, uuid::Uuid::new_v4().to_string())?;
-    let address = free_address(host)?.to_string();
+    let address = port::free(host)?.to_string();
     let log = std::fs::File::create(folder.join("juror.log"))?;
     Command::new(agent)
         .args(["--node-name", "juror", "--watchdog", "none", "--reboot", "none", "--no-realtime"])
@@ -213,23 +212,4 @@ fn own_address() -> anyhow::Result<IpAddr> {
         Ok(address) if !address.is_loopback() && !address.is_unspecified() => Ok(address),
         _ => bail!("this machine has no IPv4 address but loopback; guests could not reach it"),
     }
-}
-
-/// A port that is free now, and that nobody is given by chance until it is used: below those that the kernel hands out
-/// (32768 and up by default), and never the same twice.
-fn free_address(host: IpAddr) -> anyhow::Result<SocketAddr> {
-    const FIRST: u16 = 20_000;
-    const COUNT: u16 = 12_000;
-    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
-        // Another test on this machine begins elsewhere.
-        let anywhere = uuid::Uuid::new_v4().as_u128() % u128::from(COUNT);
-        AtomicU16::new(u16::try_from(anywhere).unwrap_or_default())
-    });
-    for _ in 0..COUNT {
-        let address = SocketAddr::new(host, FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT);
-        if TcpListener::bind(address).is_ok() {
-            return Ok(address);
-        }
-    }
-    bail!("{host} has no free port from {FIRST} to {}", FIRST + COUNT - 1)
 }

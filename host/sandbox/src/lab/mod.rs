@@ -9,6 +9,7 @@ pub mod kubelet;
 pub mod machine;
 pub mod network;
 pub mod oracle;
+pub mod port;
 pub mod process;
 pub mod standin;
 pub mod timings;
