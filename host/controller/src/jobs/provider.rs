@@ -16,6 +16,7 @@ use super::outcome;
 use crate::clock;
 use crate::error::Error;
 use crate::fence::read::limited;
+use crate::remediation::committed;
 use crate::remediation::outside::{About, Jobs, Sighting};
 
 /// Suspended `CronJobs` of the controller's namespace.
@@ -52,8 +53,7 @@ async fn pods(about: &About<'_>, job: &Job) -> Result<Vec<Pod>, Error> {
 /// Whether a run of this entry was committed and done.
 fn was_run(about: &About<'_>, name: &str) -> bool {
     let wanted = Effect::RunJob { name: name.to_owned() };
-    let applied = &about.progress.applied;
-    applied.iter().any(|known| serde_json::from_value::<Effect>(known.effect.clone()).is_ok_and(|it| it == wanted))
+    about.progress.applied.iter().any(|known| committed::effect(known).as_ref() == Some(&wanted))
 }
 
 async fn look(about: &About<'_>, entry: &CronJob, job: Option<&Job>) -> Result<Answered<JobView>, Error> {

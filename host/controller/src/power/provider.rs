@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use palisade_api::progress::PendingEffect;
 use palisade_core::fencing::proof::{Grade, ProofKind};
 use palisade_runtime::{Answered, Effect, PowerAction, PowerProgress, PowerState, PowerView, RefusalReason};
 
@@ -19,6 +18,7 @@ use super::session::{Device, Session, Shown};
 use super::{find, hosts};
 use crate::clock;
 use crate::error::Error;
+use crate::remediation::committed;
 use crate::remediation::outside::{About, Power, Sighting};
 
 /// A reading for a proof or a release is waited for so long in a pass; a slower one is there in the next pass.
@@ -232,12 +232,7 @@ fn switched_on_again(about: &About<'_>) -> bool {
 
 /// The newest wish, by what was committed.
 fn wish(about: &About<'_>) -> Option<Goal> {
-    let committed = || about.progress.applied.iter().chain(&about.progress.pending);
-    let any = |wanted: &Effect| {
-        committed().any(|known: &PendingEffect| {
-            serde_json::from_value::<Effect>(known.effect.clone()).is_ok_and(|effect| effect == *wanted)
-        })
-    };
+    let any = |wanted: &Effect| committed::effects(about.progress).any(|effect| effect == *wanted);
     // The order is always the same: off, and later on.
     if any(&Effect::PowerOn) {
         Some(Goal::On)

@@ -12,7 +12,7 @@ use palisade_runtime::{Effect, FenceMethod, OwnTaintEffect, ReleaseMethod, Resto
 
 use super::kind::Remediation;
 use super::pass::Pass;
-use super::{snapshot, status};
+use super::{committed, snapshot, status};
 use crate::clock;
 use crate::error::Error;
 use crate::events::Kind;
@@ -38,12 +38,7 @@ impl<K: Remediation> Pass<K> {
             .progress()
             .pending
             .iter()
-            .filter_map(|pending| {
-                Some(StagedEffect {
-                    key: pending.key.clone(),
-                    effect: serde_json::from_value(pending.effect.clone()).ok()?,
-                })
-            })
+            .filter_map(|pending| Some(StagedEffect { key: pending.key.clone(), effect: committed::effect(pending)? }))
             .collect();
         if pending.is_empty() {
             return Ok(());
@@ -155,10 +150,8 @@ impl<K: Remediation> Pass<K> {
 
     /// The same, or, after a release by this proof, one that only looks.
     pub(super) fn start_fencing(&self, released: Option<Proof>) {
-        let known = self.status.palisade.iter().flat_map(|progress| progress.applied.iter().chain(&progress.pending));
-        let external = known
-            .filter_map(|effect| serde_json::from_value(effect.effect.clone()).ok())
-            .any(|effect| matches!(effect, Effect::RequestFence { method: FenceMethod::External }));
+        let mut known = self.status.palisade.iter().flat_map(committed::effects);
+        let external = known.any(|effect| matches!(effect, Effect::RequestFence { method: FenceMethod::External }));
         let floor = self
             .context
             .config()

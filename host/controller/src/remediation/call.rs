@@ -16,7 +16,7 @@ use super::kind::Remediation;
 use super::modules::{self, Served};
 use super::pass::Pass;
 use super::status::{self, Standing};
-use super::{apply::Applied, snapshot, spent};
+use super::{apply::Applied, committed, snapshot, spent};
 use crate::clock;
 use crate::error::Error;
 use crate::events::Kind;
@@ -160,13 +160,7 @@ impl<K: Remediation> Pass<K> {
 
     /// Fencing that was asked for goes on, also after a restart of the controller.
     fn keep_up_fencing(&mut self) {
-        let progress = self.progress();
-        let asked = progress
-            .applied
-            .iter()
-            .chain(&progress.pending)
-            .any(|effect| matches!(serde_json::from_value(effect.effect.clone()), Ok(Effect::RequestFence { .. })));
-        if asked {
+        if committed::effects(self.progress()).any(|effect| matches!(effect, Effect::RequestFence { .. })) {
             self.ensure_fencing();
         }
     }
@@ -263,7 +257,7 @@ impl<K: Remediation> Pass<K> {
             .applied
             .iter()
             .chain(&progress.pending)
-            .filter_map(|known| Some((known.key.clone(), serde_json::from_value(known.effect.clone()).ok()?)))
+            .filter_map(|known| Some((known.key.clone(), committed::effect(known)?)))
             .collect()
     }
 
@@ -390,10 +384,7 @@ impl<K: Remediation> Pass<K> {
                 self.status.last_error = Some(why.clone());
                 // Nothing of it is tried again, but a machine that may have been switched off must be known until it was
                 // let go.
-                self.progress().pending.retain(|pending| {
-                    serde_json::from_value(pending.effect.clone())
-                        .is_ok_and(|effect: Effect| effect == Effect::PowerOff)
-                });
+                self.progress().pending.retain(|pending| committed::effect(pending) == Some(Effect::PowerOff));
                 self.context.fences.stop(&self.target.uid);
                 self.context.providers.power.halt(&self.target.uid);
                 let at = clock::wall();

@@ -6,6 +6,7 @@
 
 mod apply;
 mod call;
+pub mod committed;
 pub mod controller;
 mod hand_back;
 pub mod kind;

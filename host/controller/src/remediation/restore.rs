@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::kind::{Remediation, every_kind};
 use super::pass::Pass;
-use super::{status, target};
+use super::{committed, status, target};
 use crate::clock;
 use crate::error::Error;
 use crate::events::Kind;
@@ -34,8 +34,7 @@ impl<K: Remediation> Pass<K> {
         // What was committed and not applied must never be applied now, least of all a release.
         self.progress().pending.retain(|pending| {
             // A machine that may have been switched off must be known until it was let go.
-            serde_json::from_value::<Effect>(pending.effect.clone())
-                .is_ok_and(|effect| takes_back(&effect) || effect == Effect::PowerOff)
+            committed::effect(pending).is_some_and(|effect| takes_back(&effect) || effect == Effect::PowerOff)
         });
         if let Some(node) = node {
             for _ in 0..CALLS {

@@ -14,6 +14,7 @@ use palisade_runtime::{
 };
 use serde_json::Value;
 
+use super::committed;
 use super::kind::{Choice, Remediation};
 use super::pass::Pass;
 use crate::clock;
@@ -124,8 +125,8 @@ fn forces(progress: &Progress, fence: Option<&FenceState>, boot: Option<&BootId>
 
 /// How the workloads were released, by the newest release that was applied.
 pub(super) fn released(progress: &Progress) -> Option<ReleaseMethod> {
-    progress.applied.iter().rev().find_map(|applied| match serde_json::from_value(applied.effect.clone()) {
-        Ok(Effect::Release { how, .. }) => Some(how),
+    progress.applied.iter().rev().find_map(|applied| match committed::effect(applied) {
+        Some(Effect::Release { how, .. }) => Some(how),
         _ => None,
     })
 }

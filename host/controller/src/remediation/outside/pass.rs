@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{About, Sighting, approval, machines};
 use crate::error::Error;
 use crate::fence::FenceState;
+use crate::remediation::committed;
 use crate::remediation::kind::Remediation;
 use crate::remediation::pass::Pass;
 
@@ -27,8 +28,7 @@ pub fn acts_from_outside(module: &Module) -> bool {
 
 /// Whether a job was committed or run.
 fn ran_jobs(progress: &Progress) -> bool {
-    let is_job = |effect: &Value| matches!(serde_json::from_value::<Effect>(effect.clone()), Ok(Effect::RunJob { .. }));
-    progress.applied.iter().chain(&progress.pending).any(|known| is_job(&known.effect))
+    committed::effects(progress).any(|effect| matches!(effect, Effect::RunJob { .. }))
 }
 
 /// A controller that was never given jobs has none to end, and must let go of the remediation all the same.
