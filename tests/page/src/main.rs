@@ -5,6 +5,7 @@
 mod fleet;
 mod people;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use palisade_bench::audit::{Entry, Query};
 use palisade_bench::controller::{Controller, NAMESPACE, Settings as Options};
 use palisade_bench::plane::{Parts, Plane, Settings};
 use palisade_bench::wait;
+use palisade_sandbox::lab::port;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -87,7 +89,7 @@ async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     futures::try_join!(people, fleet::create(&admin, arguments.nodes))?;
     eprintln!("    installed, {} nodes: {:.1} s", arguments.nodes, begun.elapsed().as_secs_f64());
 
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = port::free(Ipv4Addr::LOCALHOST.into())?.port();
     let options = Options {
         options: vec!["--no-rollout".to_owned(), format!("--page-address=127.0.0.1:{port}")],
         log: "warn,palisade_page=trace,kube_client=debug".to_owned(),

@@ -1,10 +1,12 @@
 //! The simulators, each a process of its own in a folder of its own.
 
-use std::net::{TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use palisade_sandbox::lab::port;
 
 pub const USER: &str = "admin";
 /// IPMI takes at most 16 characters.
@@ -111,7 +113,7 @@ const SYSTEM: &str = "7e9b6f0c-4bfb-4f0a-9d35-6a5a0b0f2c11";
 impl Redfish {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = port::free(Ipv4Addr::LOCALHOST.into()).unwrap().port();
         certificate(folder.path());
         let hash = Command::new(program("python"))
             .args([

@@ -1,12 +1,13 @@
 //! A real registry (Debian's docker-registry) with TLS and a password, on a port of its own.
 
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use palisade_oci::signature::SigningKey;
 use palisade_oci::{Access, Credentials, Location, Login, Pushed};
+use palisade_sandbox::lab::port;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 pub const USER: &str = "palisade";
@@ -25,7 +26,7 @@ pub struct Registry {
 
 impl Registry {
     pub fn start(folder: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = port::free(Ipv4Addr::LOCALHOST.into()).unwrap().port();
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();

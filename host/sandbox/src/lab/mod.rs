@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use kube::Client;
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -88,6 +89,8 @@ pub struct Lab {
     zones: BTreeMap<String, String>,
     /// Held, because a dropped proxy closes.
     proxies: Vec<Proxy>,
+    /// An agent listens only while its machine runs; nobody else may have its port meanwhile.
+    reserved: Vec<TcpSocket>,
     /// Held, because dropped wires are gone.
     wires: Option<Box<dyn Wires>>,
     _tasks: JoinSet<()>,
@@ -125,6 +128,7 @@ impl Lab {
             machines: BTreeMap::new(),
             zones: BTreeMap::new(),
             proxies: Vec::new(),
+            reserved: Vec::new(),
             wires,
             _tasks: tasks,
             spec,
@@ -166,6 +170,7 @@ impl Lab {
         let advertised = proxy.address;
         self.proxies.push(proxy);
         let listen = SocketAddr::new(behind.ip(), advertised.port());
+        self.reserved.push(port::reserve(listen)?);
         Ok(Home { enter: Vec::new(), listen, advertised, api })
     }
 
