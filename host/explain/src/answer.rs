@@ -1,5 +1,7 @@
 //! One node: its verdict, what the verdict rests on, the rule that decides or holds back, and what comes next. Pure.
 
+mod foresee;
+
 use std::fmt::Write as _;
 
 use anyhow::bail;
@@ -138,7 +140,8 @@ pub struct RemediationAnswer {
 /// Answers for one node.
 pub fn of(all: &Snapshot, node: &str) -> anyhow::Result<Answer> {
     let found = all.nodes.iter().find(|one| name(one) == node);
-    let policies: Vec<PolicyAnswer> = all.policies.iter().filter_map(|policy| of_policy(policy, node, found)).collect();
+    let policies: Vec<PolicyAnswer> =
+        all.policies.iter().filter_map(|policy| of_policy(policy, node, found.map(|node| (node, all.now)))).collect();
     let remediations: Vec<RemediationAnswer> =
         all.remediations.iter().filter(|one| one.node == node).map(of_remediation).collect();
     if found.is_none() && policies.is_empty() && remediations.is_empty() {
@@ -179,20 +182,23 @@ fn reported(node: &Node) -> Reported {
     }
 }
 
-/// What a policy says of the node; nothing if it has nothing to do with it.
-pub fn of_policy(policy: &NodeHealthCheck, node: &str, found: Option<&Node>) -> Option<PolicyAnswer> {
+/// What a policy says of the node; nothing if it has nothing to do with it. With the node as it is at some time, also of
+/// a node that is not in the status of the policy yet.
+pub fn of_policy(policy: &NodeHealthCheck, node: &str, found: Option<(&Node, Timestamp)>) -> Option<PolicyAnswer> {
     let status = policy.status.clone().unwrap_or_default();
     let tracked = status.unhealthy_nodes.iter().find(|one| one.name == node);
     let selector = Selector::new(policy.spec.selector.as_ref()).ok();
-    let selected = found.is_some_and(|node| selector.is_some_and(|selector| selector.matches(node.labels())));
+    let selected = found.is_some_and(|(node, _)| selector.is_some_and(|selector| selector.matches(node.labels())));
     if !selected && tracked.is_none() {
         return None;
     }
     let mut answer = whole(policy);
     answer.would_do.retain(|line| mentions(line, node));
     answer.verdict = if status.phase.is_some() { "Healthy".to_owned() } else { "Unknown".to_owned() };
-    if let Some(tracked) = tracked {
-        track(&mut answer, tracked);
+    match (tracked, found) {
+        (Some(tracked), _) => track(&mut answer, tracked),
+        (None, Some((node, now))) => foresee::add(&mut answer, policy, node, now),
+        (None, None) => {}
     }
     Some(answer)
 }

@@ -141,6 +141,11 @@ impl Eyes {
         seen.history.iter().filter(|sight| sight.kind == kind && wanted(&sight.object)).cloned().collect()
     }
 
+    /// Tells that something changed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
     /// Waits until `probe` succeeds, looking again whenever anything changed. Fails with what it said last.
     pub async fn until<T>(
         &self,

@@ -21,6 +21,7 @@ pub mod case;
 pub mod cases;
 pub mod catalogue;
 pub mod definitions;
+pub mod explained;
 pub mod eyes;
 pub mod node;
 pub mod parts;

@@ -53,6 +53,11 @@ pub struct Node {
 }
 
 impl Node {
+    /// The corner that it belongs to.
+    pub(crate) fn world(&self) -> &World {
+        &self.world
+    }
+
     pub(crate) async fn create(world: &Rc<World>, name: &str, state: State, labels: &Value) -> anyhow::Result<Self> {
         let mut all = labels.as_object().cloned().unwrap_or_else(Map::new);
         // Null says: without the label that the policy selects.

@@ -167,7 +167,7 @@ async fn one(options: &Options, plane: &Rc<Plane>, case: Case) -> Outcome {
 async fn play(plane: &Rc<Plane>, case: &Case) -> Done {
     let world = World::new(Rc::clone(plane), case.id).await?;
     let result = match tokio::time::timeout(CASE_LIMIT, (case.run)(Rc::clone(&world))).await {
-        Ok(result) => result,
+        Ok(result) => result.and_then(|()| world.explained_all(case.id)),
         Err(_) => Err(anyhow::anyhow!("the case was not done after {CASE_LIMIT:?}")),
     };
     world.leave().await;

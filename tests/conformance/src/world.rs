@@ -31,6 +31,8 @@ pub struct World {
     letters: Cell<u8>,
     policies: RefCell<Vec<String>>,
     kinds: RefCell<BTreeSet<String>>,
+    /// Situations that were explained as they must be.
+    pub(crate) told: RefCell<BTreeSet<&'static str>>,
 }
 
 impl World {
@@ -45,6 +47,7 @@ impl World {
             letters: Cell::new(b'a'),
             policies: RefCell::default(),
             kinds: RefCell::new(kinds),
+            told: RefCell::default(),
         }))
     }
 

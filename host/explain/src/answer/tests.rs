@@ -179,3 +179,19 @@ fn a_remediation_that_asks_people_waits_for_them() {
     assert_eq!(answer.remediations[0].waiting_for.as_deref(), Some("somebody to answer ApproveAction"));
     assert!(answer.summary.ends_with("somebody to answer ApproveAction"), "{}", answer.summary);
 }
+
+#[test]
+fn a_node_that_is_not_unhealthy_for_long_enough_is_suspect_before_any_status_says_so() {
+    // Ready is Unknown since second 960; the default duration is five minutes.
+    let all = snapshot(vec![policy("Enabled", "x", &json!([]), &json!([]))], vec![]);
+    let answer = of(&all, "n1").unwrap();
+    let policy = &answer.policies[0];
+    assert_eq!((answer.state, policy.verdict.as_str()), (State::Busy, "Suspect: Ready=Unknown"));
+    assert_eq!((policy.since, policy.next_at.map(Timestamp::as_second)), (Some(at(960)), Some(1_260)));
+    assert!(answer.summary.contains("it counts as unhealthy, unless it recovers"), "{}", answer.summary);
+
+    let later = Snapshot { now: at(1_300), ..all };
+    let answer = of(&later, "n1").unwrap();
+    assert_eq!(answer.policies[0].verdict, "Unhealthy: Ready=Unknown");
+    assert!(answer.summary.contains("the controller has not said anything about it yet"), "{}", answer.summary);
+}

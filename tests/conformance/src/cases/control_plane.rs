@@ -35,6 +35,8 @@ pub fn cases() -> Vec<Case> {
                 let made = w.remediation(if w.ever("Foo", &a) == 1 { &a } else { &b }).await?;
                 made.shows(json!({ "metadata": { "labels": { "remediation.medik8s.io/isControlPlaneNode": "" } } }))
                     .await?;
+                let waits = if w.ever("Foo", &a) == 1 { &b } else { &a };
+                waits.explained("another control-plane node first").await?;
                 made.until("the label is there", |object| {
                     let there = object["metadata"]["labels"]["remediation.medik8s.io/isControlPlaneNode"].is_string();
                     if there { Ok(()) } else { Err("it is not".to_owned()) }

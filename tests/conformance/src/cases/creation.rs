@@ -81,6 +81,7 @@ pub fn cases() -> Vec<Case> {
                 let policy = w.policy().create().await?;
                 policy.shows(json!({ "unhealthyNodes": [{ "name": sick.name, "remediations": null }] })).await?;
                 policy.looked().await?;
+                sick.explained("remediation of somebody else").await?;
                 let now = w.get("Foo", &w.name, &sick.name).await?.unwrap_or_default();
                 ensure!(now["metadata"]["resourceVersion"] == foreign["metadata"]["resourceVersion"], "it was touched: {now}");
                 ensure!(w.ever("Foo", &sick) == 1, "another one was made");
@@ -122,6 +123,7 @@ pub fn cases() -> Vec<Case> {
                 policy.shows(json!({ "unhealthyNodes": [{ "name": sick.name, "remediations": null }] })).await?;
                 policy.event("Warning", "RemediationSkipped", &sick.name).await?;
                 policy.looked().await?;
+                sick.explained("excluded").await?;
                 w.never_remediated().await
             }),
         case("R08", Keep, SECTION).given("a sick node with the exclude label false").then("it is remediated").run(

@@ -95,6 +95,7 @@ pub fn cases() -> Vec<Case> {
                 w.remediation(&inside).await?;
                 policy.shows(json!({ "observedNodes": 3, "unhealthyNodes": [{ "name": inside.name }] })).await?;
                 policy.looked().await?;
+                outside.explained("nobody looks after it").await?;
                 ensure!(w.ever("Foo", &outside) == 0, "the node outside was remediated");
                 w.delete("Node", "", &outside.name).await
             }),

@@ -27,6 +27,7 @@ pub fn cases() -> Vec<Case> {
                 let policy = w.policy().ladder(&ladder).create().await?;
                 w.remediation_of("Foo", &sick).await?;
                 policy.looked().await?;
+                sick.explained("a ladder runs").await?;
                 ensure!(w.ever("Bar", &sick) == 0, "order 5 came too");
                 Ok(())
             }),
@@ -88,6 +89,7 @@ pub fn cases() -> Vec<Case> {
                 w.remediation_of("Bar", &sick).await?.annotated(TIMED_OUT).await?;
                 policy.event("Warning", "NoTemplateLeft", &sick.name).await?;
                 policy.looked().await?;
+                sick.explained("every template tried").await?;
                 policy.shows(json!({ "phase": "Remediating" })).await?;
                 ensure!(w.ever("Foo", &sick) == 1 && w.ever("Bar", &sick) == 1, "more remediations were made");
                 Ok(())

@@ -27,6 +27,9 @@ pub fn cases() -> Vec<Case> {
                     policy.looked().await?;
                     ensure!(w.remediations_now().await?.len() == 1, "one at a time is allowed");
                     policy.shows(json!({ "budget": { "used": 1, "limit": 1, "waiting": waiting } })).await?;
+                    if waiting == 2 {
+                        a.explained("budget").await?;
+                    }
                     node.becomes(Fine).await?;
                     made.gone().await?;
                 }
@@ -48,6 +51,7 @@ pub fn cases() -> Vec<Case> {
                 }
                 policy.shows(json!({ "budget": { "used": 3, "waiting": 2 } })).await?;
                 policy.looked().await?;
+                nodes[1].explained("budget of a zone").await?;
                 ensure!(w.remediations_now().await?.len() == 3, "two nodes have to wait");
                 Ok(())
             }),
@@ -62,6 +66,7 @@ pub fn cases() -> Vec<Case> {
                 policy.condition("DryRun", json!({ "status": "True" })).await?;
                 policy.event("Normal", "DryRun", "would create Foo").await?;
                 policy.looked().await?;
+                sick.explained("dry run").await?;
                 ensure!(sick.lease_now().await?.is_none(), "a dry run takes no lease");
                 w.never_remediated().await?;
                 policy.patch(json!({ "dryRun": false })).await?;
@@ -91,6 +96,7 @@ pub fn cases() -> Vec<Case> {
                 let policy = w.policy().create().await?;
                 policy.event("Warning", "InvalidAnnotation", "write owner=WHO; until=").await?;
                 policy.looked().await?;
+                sick.explained("veto that cannot be understood").await?;
                 w.never_remediated().await?;
                 sick.annotate(VETO, None).await?;
                 w.remediation(&sick).await.map(drop)
@@ -110,6 +116,7 @@ pub fn cases() -> Vec<Case> {
                 policy.condition("NodesQuarantined", json!({ "status": "True" })).await?;
                 policy.event("Warning", "NodeQuarantined", "remediated 1 times").await?;
                 policy.looked().await?;
+                sick.explained("quarantine").await?;
                 ensure!(w.ever("Foo", &sick) == 1, "the node is in quarantine");
                 let status = policy.status().await?;
                 let since = status["attempts"][0]["quarantined"].as_str().unwrap_or_default().to_owned();
@@ -176,6 +183,7 @@ pub fn cases() -> Vec<Case> {
                 let policy = w.policy().with(json!({ "etcd": { "guard": "Required" } })).create().await?;
                 policy.event("Warning", "RemediationSkipped", "etcd.guard is Required, but").await?;
                 policy.looked().await?;
+                sick.explained("etcd cannot be asked").await?;
                 w.never_remediated().await?;
                 policy.patch(json!({ "etcd": { "guard": "Off" } })).await?;
                 w.remediation_within("Foo", &sick, std::time::Duration::from_secs(40)).await.map(drop)
@@ -212,6 +220,7 @@ pub fn cases() -> Vec<Case> {
                     })
                     .await?;
                 policy.looked().await?;
+                zone[0].explained("zone fails together").await?;
                 for node in &zone {
                     ensure!(w.ever("Foo", node) == 0, "a node of the zone is remediated");
                 }

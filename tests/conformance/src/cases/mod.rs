@@ -5,6 +5,7 @@ mod control_plane;
 mod creation;
 mod detection;
 mod escalation;
+mod explained;
 mod extensions;
 mod leases;
 mod misc;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Case> {
         openshift::cases(),
         shipped::cases(),
         extensions::cases(),
+        explained::cases(),
         crate::self_node::cases(),
         crate::remediators::cases(),
     ]

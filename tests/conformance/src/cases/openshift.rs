@@ -116,6 +116,7 @@ pub fn cases() -> Vec<Case> {
                 policy.event("Normal", "RemediationSkipped", "").await?;
                 policy.shows(json!({ "phase": "Enabled", "observedNodes": 3, "healthyNodes": 2 })).await?;
                 policy.looked().await?;
+                sick.explained("upgrade").await?;
                 w.never_remediated().await?;
                 upgrade(&w, "False").await?;
                 w.remediation_within("Foo", &sick, Duration::from_secs(75)).await?;

@@ -149,6 +149,7 @@ pub fn cases() -> Vec<Case> {
                 sick.becomes(Fine).await?;
                 policy.shows(json!({ "phase": "Remediating", "unhealthyNodes": [{ "name": sick.name, "healthyDelayed": true }] })).await?;
                 policy.looked().await?;
+                sick.explained("healthy again, to be confirmed").await?;
                 made.stays().await
             }),
         case("D09", Keep, SECTION)

@@ -24,6 +24,7 @@ pub fn cases() -> Vec<Case> {
                 ensure!(status["status"]["reason"].as_str().is_some_and(|text| text.contains("maintenance of x")), "{}", status["status"]);
                 policy.event("Normal", "RemediationSkipped", "").await?;
                 policy.looked().await?;
+                sick.explained("paused").await?;
                 w.never_remediated().await?;
                 policy.patch(json!({ "pauseRequests": null })).await?;
                 w.remediation(&sick).await.map(drop)
@@ -95,6 +96,7 @@ pub fn cases() -> Vec<Case> {
                 let policy = w.policy().create().await?;
                 policy.condition("Disabled", json!({ "status": "True", "reason": "RemediationTemplateInvalid" })).await?;
                 policy.looked().await?;
+                sick.explained("template invalid").await?;
                 w.never_remediated().await?;
                 let fix = json!({ "spec": { "template": { "spec": { "size": "fixed" } } } });
                 w.patch("FooTemplate", &w.name, "foo", fix).await?;
@@ -140,6 +142,7 @@ pub fn cases() -> Vec<Case> {
                 let [sick, ..] = w.nodes([Sick, Fine, Fine]).await?;
                 w.policy().named("other").template("X10BarTemplate", "bar").create().await?;
                 w.remediation_of("X10Bar", &sick).await?;
+                sick.explained("template unreadable").await?;
                 grant(&["x10foos", "x10footemplates"]).await?;
                 let patience = std::time::Duration::from_secs(90);
                 w.eyes().until("the policy is enabled", patience, || {

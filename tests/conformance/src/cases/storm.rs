@@ -24,10 +24,11 @@ pub fn cases() -> Vec<Case> {
             .given("stormCooldownDuration is set, and 3 of 5 nodes get sick (3 healthy are needed)")
             .then("StormActive, no cooldown; Warning StormRecoveryStarted; nothing is remediated")
             .run(async |w| {
-                let (policy, _) = storm(&w, "10m").await?;
+                let (policy, sick) = storm(&w, "10m").await?;
                 policy.event("Warning", "StormRecoveryStarted", "").await?;
                 policy.condition(ACTIVE, json!({ "reason": "HealthyNodeThresholdChange" })).await?;
                 policy.looked().await?;
+                sick[0].explained("storm").await?;
                 w.never_remediated().await
             }),
         case("S02", Keep, SECTION)
@@ -50,6 +51,7 @@ pub fn cases() -> Vec<Case> {
                 policy.shows(json!({ "healthyNodes": 3 })).await?;
                 policy.event("Warning", "RemediationSkipped", "").await?;
                 policy.looked().await?;
+                sick[1].explained("cooldown of a storm").await?;
                 w.never_remediated().await
             }),
         case("S04", Keep, SECTION)

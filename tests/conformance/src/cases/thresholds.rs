@@ -38,6 +38,7 @@ pub fn cases() -> Vec<Case> {
                     .await?;
                 policy.event("Warning", "RemediationSkipped", "3").await?;
                 policy.looked().await?;
+                nodes[0].explained("too few healthy").await?;
                 w.never_remediated().await
             }),
         case("T03", Keep, SECTION)

@@ -41,6 +41,7 @@ pub fn cases() -> Vec<Case> {
                 let question = scene.asked("ApproveAction").await?;
                 let message = question["message"].as_str().unwrap_or_default();
                 ensure!(message.contains("palisade approve") && message.contains("kubectl annotate"), "{message}");
+                scene.node.explained("people are asked").await?;
                 scene.subject.event(KIND, &scene.subject.name, "ApprovalRequested").await.map(drop)
             }),
         ha("HA-02").given("nobody answers").then("no pod is touched, no taint is set, no lease is written").run(

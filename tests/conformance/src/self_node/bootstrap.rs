@@ -185,6 +185,7 @@ pub fn cases() -> Vec<Case> {
                 trio.victim.node.becomes(Sick).await?;
                 let snr = w.remediate(&trio.victim.node, "ResourceDeletion").await?;
                 disabled(&w, &snr.name, true).await?;
+                trio.victim.node.explained("the configuration is missing").await?;
                 snr.is_not_taken_up(std::time::Duration::from_secs(2)).await?;
                 trio.victim.never_touched()?;
                 snr.delete().await?;

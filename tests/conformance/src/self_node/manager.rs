@@ -34,6 +34,7 @@ pub fn cases() -> Vec<Case> {
                     snr.complains("no agent lease").await?;
                     snr.stands("True", "Unknown", "RemediationStarted").await?;
                 }
+                node.explained("no agent").await?;
                 subjects[0].is_not_taken_up(Duration::from_secs(10)).await?;
                 subjects[1].is_not_taken_up(Duration::ZERO).await
             }),
@@ -48,6 +49,7 @@ pub fn cases() -> Vec<Case> {
                 w.patch("Lease", NAMESPACE, name, json!({ "metadata": { "annotations": { key: "AAAA" } } })).await?;
                 let snr = w.remediate(&trio.victim.node, "ResourceDeletion").await?;
                 snr.complains("cannot end itself").await?;
+                trio.victim.node.explained("an agent that cannot end itself").await?;
                 snr.is_not_taken_up(Duration::from_secs(5)).await?;
                 trio.victim.never_touched()
             }),
@@ -83,7 +85,8 @@ pub fn cases() -> Vec<Case> {
                 snr.stands("False", "False", "RemediationSkippedNodeNotFound").await?;
                 let event = snr.event("SelfNodeRemediation", &snr.name, "RemediationCannotStart").await?;
                 ensure!(event["type"] == "Warning", "it is {}", event["type"]);
-                snr.complains("does not exist").await
+                snr.complains("does not exist").await?;
+                w.explained("c062-nobody", "a node that does not exist").await
             }),
         case("C066", Keep, SECTION)
             .given("a node with the exclusion label")
@@ -95,6 +98,7 @@ pub fn cases() -> Vec<Case> {
                 let snr = w.remediate(&trio.victim.node, "Automatic").await?;
                 snr.event("SelfNodeRemediation", &snr.name, "RemediationSkipped").await?;
                 snr.stands("False", "False", "RemediationSkipped").await?;
+                trio.victim.node.explained("excluded, and remediated by hand").await?;
                 snr.is_not_taken_up(Duration::from_secs(2)).await?;
                 trio.victim.never_touched()
             }),
@@ -111,6 +115,7 @@ pub fn cases() -> Vec<Case> {
                 snr.annotate(TIMED_OUT, "2026-01-01T00:00:00Z").await?;
                 snr.stands("False", "False", "RemediationTimeoutByNHC").await?;
                 snr.event("SelfNodeRemediation", &snr.name, "RemediationStopped").await?;
+                trio.victim.node.explained("the detector gave up").await?;
                 trio.promise();
                 tokio::time::sleep(Duration::from_secs(5)).await;
                 ensure!(snr.now().await?["status"]["phase"] == "Pre-Reboot-Completed", "it went on");
@@ -215,6 +220,7 @@ pub fn cases() -> Vec<Case> {
                 trio.promise();
                 let told = snr.event("SelfNodeRemediation", &snr.name, "RemediationFailed").await?;
                 ensure!(brief(&told["message"]).contains("CONTRADICTION"), "it says {}", told["message"]);
+                trio.victim.node.explained("a sign of life after the end").await?;
                 ensure!(w.pod_now("web").await? == (true, false), "the pod was touched");
                 ensure!(snr.now().await?["status"]["palisade"]["certificate"].is_null(), "there is a certificate");
                 Ok(())

@@ -54,6 +54,7 @@ pub fn cases() -> Vec<Case> {
                 ensure!(w.pod_now("web").await? == (true, false), "the pod of the ReplicaSet was touched");
                 ensure!(w.pod_now("db-0").await? == (true, true), "the pod of the StatefulSet is not marked, or gone");
                 ensure!(!trio.victim.taints().contains(&OUT_OF_SERVICE.to_owned()), "it is out of service");
+                trio.victim.node.explained("a juror has not promised").await?;
                 trio.promise();
                 snr.reaches("Fencing-Completed").await?;
                 ensure!(w.pod_now("web").await? == (false, false) && w.pod_now("db-0").await? == (false, false));
