@@ -4,6 +4,8 @@ mod approve;
 mod connect;
 mod controller;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod explain;
 mod hold;
 mod rehearse;

@@ -96,6 +96,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Write the tables of `deploy/docs` that the code decides. The test suite compares them.
+    Docs,
     /// Build the images of `deploy/container` around stand-ins, without a daemon, and look inside.
     Images,
     /// Install, remediate with the installed rights, uninstall: what `deploy/` ships, on a real control plane.
@@ -185,6 +187,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Guests => guests::build(&workspace).map(drop),
         Command::Crds { check } => crds::run(&workspace, check),
         Command::Manifests { check } => manifests::run(&workspace, check),
+        Command::Docs => manifests::docs(&workspace),
         Command::Images => images::check(&workspace),
         Command::Install { options } => install::run(&workspace, &options),
         Command::Netns { options } => netns::run(&workspace, &options),

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, cargo};
 use crate::{shell, tools};
 
 /// What the one-file manifest is for; the chart's defaults otherwise.
@@ -35,6 +35,13 @@ pub fn run(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
         differs.unwrap_or_else(|| stored.lines().count().min(rendered.lines().count())) + 1
     );
     lint(workspace)
+}
+
+/// Writes the tables of `deploy/docs`: the tests that compare them write them.
+pub fn docs(workspace: &Workspace) -> anyhow::Result<()> {
+    let mut test =
+        shell::command(&workspace.root, &cargo(), &["test", "--package", "palisade-core", "--lib", "documented"]);
+    shell::step("writing the tables of deploy/docs", test.env("PALISADE_WRITE_DOCS", "1"))
 }
 
 fn render(workspace: &Workspace) -> anyhow::Result<String> {

@@ -4,6 +4,7 @@
 
 mod agents;
 mod audit;
+mod docs;
 mod leftovers;
 mod readme;
 mod story;

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::readme::Readme;
-use crate::{Arguments, agents, audit, leftovers};
+use crate::{Arguments, agents, audit, docs, leftovers};
 
 /// For everything that takes seconds on a machine with nothing else to do.
 const PATIENCE: Duration = Duration::from_mins(4);
@@ -83,6 +83,8 @@ pub async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     stand.ask(dir, &["explain", &node], 0, "healthy").await?;
     stand.ask(dir, &["status"], 0, "4 of 4 nodes are Ready").await?;
     what_is_nobodys(&stand, dir, &node).await?;
+    docs::yaml(&arguments.deploy, &stand.readme).await?;
+    docs::commands(&arguments.deploy, &stand.readme, &node).await?;
 
     chapter("what was used of the rights");
     audit::judge(&stand.admin, &stand.plane.audit.all()?).await?;
@@ -178,7 +180,6 @@ async fn agents_are_up(stand: &Stand, nodes: usize) -> anyhow::Result<()> {
     .await
 }
 
-/// Somebody who has the right to look, and no other.
 /// Given a taint of ours that no remediation accounts for, then the doctor finds it, and takes it off when told to.
 async fn what_is_nobodys(stand: &Stand, dir: &Path, node: &str) -> anyhow::Result<()> {
     stand.ask(dir, &["doctor"], 0, "").await?;
@@ -190,6 +191,7 @@ async fn what_is_nobodys(stand: &Stand, dir: &Path, node: &str) -> anyhow::Resul
     stand.ask(dir, &["doctor"], 0, "").await.map(drop)
 }
 
+/// Somebody who has the right to look, and no other.
 async fn looker(stand: &Stand, dir: &Path) -> anyhow::Result<()> {
     stand
         .readme

@@ -64,4 +64,42 @@ mod tests {
         };
         assert_eq!(defaults.time_to_live(), Duration::from_secs(72));
     }
+
+    #[test]
+    fn the_bounds_are_documented_as_they_are_computed() {
+        let seconds = Duration::from_secs;
+        let defaults = Tuning {
+            api_check_interval: seconds(15),
+            api_server_timeout: seconds(5),
+            max_api_error_threshold: 3,
+            peer_dial_timeout: seconds(5),
+            peer_request_timeout: seconds(7),
+        };
+        let tuned = Tuning { api_check_interval: seconds(3), ..defaults };
+        let tight = Tuning {
+            api_check_interval: seconds(2),
+            api_server_timeout: seconds(1),
+            max_api_error_threshold: 3,
+            peer_dial_timeout: seconds(1),
+            peer_request_timeout: seconds(3),
+        };
+        let mut rows = Vec::new();
+        for (name, tuning) in [("defaults", defaults), ("`apiCheckInterval: 3s`", tuned), ("all tight", tight)] {
+            for watchdog in [60, 10] {
+                let (life, reset) = (tuning.time_to_live(), 2 * seconds(watchdog));
+                let text = |time: Duration| format!("{:.1} s", time.as_secs_f64());
+                rows.push(vec![
+                    name.to_owned(),
+                    text(life),
+                    text(seconds(watchdog)),
+                    text(reset + margin(reset)),
+                    text(life_bound(life, reset)),
+                    "0 s".to_owned(),
+                ]);
+            }
+        }
+        let head =
+            ["configuration", "`T`", "`Wd`", "acknowledged", "isolated, hung or off", "silent for longer than that"];
+        crate::documented::is("times.md", "bounds", &crate::documented::table(&head, &rows));
+    }
 }

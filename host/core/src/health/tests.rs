@@ -1,5 +1,6 @@
 //! Cases of the behaviour tables; every test names what it shows.
 
+mod documented;
 mod extensions;
 mod holding;
 mod judging;
