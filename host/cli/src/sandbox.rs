@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 pub enum Command {
     /// Shows one remediation from fault to recovery and checks that nothing ever ran twice.
     Demo(DemoArguments),
-    /// Starts the cluster with nodes, agents and controller, and keeps it until Ctrl-C.
+    /// Starts the cluster with nodes, agents and controller, keeps it until Ctrl-C, and lets go wrong what is typed.
     Serve(ServeArguments),
     /// Plays every fault with every strategy and prints a table.
     Matrix(MatrixArguments),

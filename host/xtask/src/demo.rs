@@ -49,10 +49,10 @@ impl Parts {
     }
 }
 
-/// Builds and becomes the demo.
-pub fn run(workspace: &Workspace, options: &[String]) -> anyhow::Result<()> {
+/// Builds and becomes the demo, or the cluster to play with.
+pub fn run(workspace: &Workspace, subcommand: &str, options: &[String]) -> anyhow::Result<()> {
     let real = options.windows(2).any(|pair| pair == ["--backend", "real"])
         || options.iter().any(|option| option == "--backend=real");
     let parts = Parts::build(workspace, real)?;
-    Err(shell::exec(parts.command(workspace, "demo").args(options)))
+    Err(shell::exec(parts.command(workspace, subcommand).args(options)))
 }

@@ -98,6 +98,12 @@ enum Command {
     },
     /// Write the tables of `deploy/docs` that the code decides. The test suite compares them.
     Docs,
+    /// A cluster of four nodes to play with: type a fault and a node, and ask `palisade` about it in another terminal.
+    Sandbox {
+        /// Options of `palisade sandbox serve`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
     /// Build the images of `deploy/container` around stand-ins, without a daemon, and look inside.
     Images,
     /// Install, remediate with the installed rights, uninstall: what `deploy/` ships, on a real control plane.
@@ -176,7 +182,7 @@ fn main() -> std::process::ExitCode {
 fn run(cli: Cli) -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
     match cli.command {
-        Command::Demo { options } => demo::run(&workspace, &options),
+        Command::Demo { options } => demo::run(&workspace, "demo", &options),
         Command::Test { step: Some(step), .. } => suite::step(&workspace, &step),
         Command::Test { only, .. } => suite::run(&workspace, only.as_deref()),
         Command::Check => check::run(&workspace),
@@ -187,6 +193,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Guests => guests::build(&workspace).map(drop),
         Command::Crds { check } => crds::run(&workspace, check),
         Command::Manifests { check } => manifests::run(&workspace, check),
+        Command::Sandbox { options } => demo::run(&workspace, "serve", &options),
         Command::Docs => manifests::docs(&workspace),
         Command::Images => images::check(&workspace),
         Command::Install { options } => install::run(&workspace, &options),

@@ -11,8 +11,8 @@ use anyhow::Context;
 use crate::demo::Parts;
 use crate::workspace::{Workspace, cargo};
 use crate::{
-    bench, build, check, conformance, controlplane, crds, differential, etcd, guests, install, kill_matrix, kit,
-    languages, manifests, model, netns, page, power, registry, shell, simulate, tools, vm,
+    bench, build, check, conformance, controlplane, crds, differential, etcd, guests, images, install, kill_matrix,
+    kit, languages, manifests, model, netns, page, power, registry, shell, simulate, tools, vm,
 };
 
 type Work = fn(&Workspace) -> anyhow::Result<()>;
@@ -62,6 +62,7 @@ const TRACKS: &[Track] = &[
     Track {
         niceness: 10,
         steps: &[
+            ("images", images::check),
             ("controlplane", controlplane_itself),
             ("etcd", etcd::run),
             ("kill-matrix", kill_matrix::step),

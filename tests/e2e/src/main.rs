@@ -6,6 +6,7 @@ mod agent_rights;
 mod bad_input;
 mod hostile;
 mod kubectl;
+mod newcomer;
 mod referee;
 mod suite;
 
@@ -62,5 +63,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Box::pin(referee::sees_a_foul(&mut suite, &mut running)).await;
     }
     Box::pin(running.stop(false)).await;
+    if arguments.backend == BackendKind::Sandbox {
+        newcomer::breaks_a_node_and_asks_why(&mut suite).await;
+    }
     suite.finish().await
 }

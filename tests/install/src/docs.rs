@@ -18,7 +18,7 @@ pub async fn yaml(deploy: &Path, readme: &Readme) -> anyhow::Result<()> {
         }
         pages += 1;
     }
-    ensure!(pages > 5 && documents > 10, "only {documents} documents on {pages} pages were found");
+    ensure!(pages > 5 && documents >= 10, "only {documents} documents on {pages} pages were found");
     eprintln!("    {documents} YAML documents on {pages} pages are accepted");
     Ok(())
 }

@@ -8,6 +8,7 @@ mod follow;
 mod judge;
 mod matrix;
 mod options;
+mod orders;
 mod outcome;
 mod run;
 mod serve;
