@@ -1,7 +1,13 @@
-//! What happened, second by second, from what the remediations that still exist recorded. Pure.
+//! What happened, second by second: what the remediations that still exist recorded, and what events tell, also of those
+//! that are gone. Pure.
+
+mod html;
+
+use std::collections::BTreeSet;
 
 use anyhow::ensure;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Event;
 use palisade_api::FencingCertificate;
 use palisade_api::progress::TimeSpent;
 use serde::Serialize;
@@ -17,6 +23,27 @@ pub struct History {
     pub name: String,
     /// Oldest first.
     pub remediations: Vec<Told>,
+    /// What was said of the node and of its remediations, oldest first. Clusters keep events for an hour by default.
+    pub events: Vec<Said>,
+    /// What could not be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<String>,
+}
+
+/// An event.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Said {
+    /// When it was said last.
+    pub at: Timestamp,
+    /// Of what: kind and name.
+    pub of: String,
+    /// Somebody should look.
+    pub warning: bool,
+    /// Its reason.
+    pub reason: String,
+    /// Its message.
+    pub message: String,
 }
 
 /// A remediation's own account.
@@ -54,17 +81,48 @@ pub struct Step {
     pub detail: Option<String>,
 }
 
-/// Of a node or a remediation.
-pub fn of(all: &Snapshot, name: &str) -> anyhow::Result<History> {
-    let mut found: Vec<_> =
-        all.remediations.iter().filter(|one| one.node == name || one.name == name || one.path() == name).collect();
+/// Names of the objects that events have to be about: the node or remediation itself, and its remediations.
+pub fn subjects(all: &Snapshot, name: &str) -> BTreeSet<String> {
+    let found = all.remediations.iter().filter(|one| is(one, name));
+    let names = found.map(|one| one.name.clone());
+    // Events of a remediation in a namespace are found by its bare name.
+    names.chain([name.rsplit('/').next().unwrap_or(name).to_owned()]).collect()
+}
+
+fn is(one: &Remediation, name: &str) -> bool {
+    one.node == name || one.name == name || one.path() == name
+}
+
+/// Of a node or a remediation, from a snapshot and the events about its [`subjects`].
+pub fn of(all: &Snapshot, events: &[Event], name: &str) -> anyhow::Result<History> {
+    let mut found: Vec<_> = all.remediations.iter().filter(|one| is(one, name)).collect();
+    let mut events: Vec<Said> = events.iter().filter_map(said).collect();
+    let known = all.nodes.iter().any(|node| super::cluster::name(node) == name);
     ensure!(
-        !found.is_empty(),
-        "no remediation is named {name:?} or is about a node of that name; those that are over are deleted, and leave \
-         events: kubectl get events --all-namespaces --field-selector involvedObject.name={name}"
+        !found.is_empty() || !events.is_empty() || known,
+        "there is no node and no remediation {name:?}, and no event about one (clusters keep events for an hour by default)"
     );
     found.sort_by_key(|one| one.created);
-    Ok(History { name: name.to_owned(), remediations: found.into_iter().map(told).collect() })
+    events.sort_by_key(|one| one.at);
+    let remediations = found.into_iter().map(told).collect();
+    Ok(History { name: name.to_owned(), remediations, events, gaps: all.gaps.clone() })
+}
+
+/// What an event says; those of others about the same objects belong to the story too.
+fn said(event: &Event) -> Option<Said> {
+    let stamps = [event.last_timestamp.as_ref(), event.first_timestamp.as_ref()];
+    let at = stamps.into_iter().flatten().next().map(|stamp| stamp.0);
+    let at = at.or_else(|| event.event_time.as_ref().map(|stamp| stamp.0));
+    let at = at.or_else(|| event.metadata.creation_timestamp.as_ref().map(|stamp| stamp.0))?;
+    let about = &event.involved_object;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    Some(Said {
+        at,
+        of: format!("{} {}", text(&about.kind), text(&about.name)),
+        warning: event.type_.as_deref() == Some("Warning"),
+        reason: text(&event.reason),
+        message: text(&event.message),
+    })
 }
 
 /// What one of them recorded.
@@ -112,6 +170,21 @@ impl History {
                 text.extend(["  proof: ", &foreign(argument), "\n"]);
             }
         }
+        text.push_str(&style.bold("events"));
+        text.push('\n');
+        let rows: Vec<Vec<String>> = self
+            .events
+            .iter()
+            .map(|said| {
+                let clock = said.at.strftime("  %Y-%m-%d %H:%M:%SZ").to_string();
+                vec![clock, foreign(&said.of), foreign(&said.reason), foreign(&said.message)]
+            })
+            .collect();
+        text.push_str(&if rows.is_empty() { "  none\n".to_owned() } else { table(&rows) });
+        text.extend(self.gaps.iter().map(|gap| format!("not read: {}\n", foreign(gap))));
         text
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,6 +81,7 @@ pub async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     stand.settled().await?;
     leftovers::on_nodes(&stand.readme, false).await?;
     stand.ask(dir, &["explain", &node], 0, "healthy").await?;
+    stand.ask(dir, &["history", &node], 0, "RemediationCreated").await?;
     stand.ask(dir, &["status"], 0, "4 of 4 nodes are Ready").await?;
     what_is_nobodys(&stand, dir, &node).await?;
     docs::yaml(&arguments.deploy, &stand.readme).await?;

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use palisade_explain::{Snapshot, answer, history, overview, text};
+use palisade_explain::{Snapshot, answer, overview, text};
 
 use crate::connect::{Connection, wait};
 
@@ -50,7 +50,23 @@ pub struct History {
     /// Name of a node, or of a remediation.
     name: String,
     #[command(flatten)]
-    common: Common,
+    connection: Connection,
+    /// For people, or for programs.
+    #[arg(long, short, value_enum, default_value_t = Form::Text)]
+    output: Form,
+}
+
+/// What a history is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people; with colours on a terminal only.
+    Text,
+    /// One JSON object.
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// A page of its own, for a report.
+    Html,
 }
 
 /// For whom an answer is.
@@ -89,12 +105,17 @@ pub fn status(arguments: &Status) -> ExitCode {
     })
 }
 
-/// What happened to a node, from the remediations that still exist.
+/// What happened to a node, from the remediations that still exist, and from events.
 pub fn history(arguments: &History) -> ExitCode {
-    told(&arguments.common, |all, style| {
-        let history = history::of(all, &arguments.name)?;
-        Ok((State::Well, json(&history)?, history.text(style)))
-    })
+    ended(wait(read::history(&arguments.connection, &arguments.name)).and_then(|history| {
+        text::show(&match arguments.output {
+            Form::Text => history.text(Style::of_stdout()),
+            Form::Json => json(&history)?,
+            Form::Yaml => serde_yaml_ng::to_string(&history)?,
+            Form::Html => history.html(),
+        })?;
+        Ok(State::Well)
+    }))
 }
 
 fn json<T: Serialize>(answer: &T) -> anyhow::Result<String> {

@@ -2,10 +2,11 @@
 
 use anyhow::Context;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, ObjectReference};
+use k8s_openapi::api::core::v1::{Event, Node, ObjectReference};
 use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use palisade_api::{NodeHealthCheck, SelfNodeRemediation, WasmRemediation};
+use palisade_explain::history::{self, History};
 use palisade_explain::{Remediation, Snapshot};
 
 use crate::connect::{Connection, answer, list};
@@ -35,6 +36,21 @@ pub async fn read(connection: &Connection) -> anyhow::Result<Snapshot> {
         }
     }
     Ok(all)
+}
+
+/// Reads everything, and the events about a node or a remediation.
+pub async fn history(connection: &Connection, name: &str) -> anyhow::Result<History> {
+    let mut all = read(connection).await?;
+    let api: Api<Event> = Api::all(connection.client().await?);
+    let mut events = Vec::new();
+    for subject in history::subjects(&all, name) {
+        let about = ListParams::default().fields(&format!("involvedObject.name={subject}"));
+        match answer(api.list(&about)).await {
+            Ok(found) => events.extend(found.items),
+            Err(error) => all.gaps.push(format!("events about {subject} cannot be listed: {error}")),
+        }
+    }
+    history::of(&all, &events, name)
 }
 
 async fn one(client: &Client, reference: &ObjectReference) -> anyhow::Result<Option<Remediation>> {
