@@ -27,7 +27,7 @@ use lane::{Lane, Played};
 use story::{Ending, Story};
 
 /// So many status writes of a remediation are in the sample.
-const STATUS_WRITES: usize = 3;
+const STATUS_WRITES: usize = 1;
 
 /// Kills the controller at every write.
 #[derive(Debug, Parser)]
