@@ -1,6 +1,7 @@
 //! `palisade`: the controller, the sandbox, and what people ask of them.
 
 mod approve;
+mod certificate;
 mod connect;
 mod controller;
 mod doctor;
@@ -42,6 +43,9 @@ enum Command {
     History(explain::History),
     /// What was left behind, what cannot fence, what nobody looks after.
     Doctor(doctor::Arguments),
+    /// The proofs that old boots have ended.
+    #[command(subcommand)]
+    Certificate(certificate::Command),
     /// Lets a policy start nothing new; what runs goes on.
     Pause(hold::Pause),
     /// Takes back a pause.
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => return explain::status(&arguments),
         Command::History(arguments) => return explain::history(&arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),
+        Command::Certificate(command) => return certificate::run(&command),
         Command::Pause(arguments) => hold::pause(&arguments).map(|()| true),
         Command::Resume(arguments) => hold::resume(&arguments).map(|()| true),
         Command::Veto(arguments) => hold::veto(&arguments).map(|()| true),

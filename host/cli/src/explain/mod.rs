@@ -5,6 +5,8 @@
 
 mod read;
 
+pub use read::read as snapshot;
+
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
