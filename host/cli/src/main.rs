@@ -8,6 +8,7 @@ mod doctor;
 #[cfg(test)]
 mod documented;
 mod explain;
+mod failover;
 mod hold;
 mod rehearse;
 mod remediator;
@@ -46,6 +47,8 @@ enum Command {
     /// The proofs that old boots have ended.
     #[command(subcommand)]
     Certificate(certificate::Command),
+    /// How long it takes from a fault to the released workload on this cluster, and which setting buys most.
+    FailoverTime(failover::Arguments),
     /// Lets a policy start nothing new; what runs goes on.
     Pause(hold::Pause),
     /// Takes back a pause.
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::History(arguments) => return explain::history(&arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Certificate(command) => return certificate::run(&command),
+        Command::FailoverTime(arguments) => return failover::run(&arguments),
         Command::Pause(arguments) => hold::pause(&arguments).map(|()| true),
         Command::Resume(arguments) => hold::resume(&arguments).map(|()| true),
         Command::Veto(arguments) => hold::veto(&arguments).map(|()| true),
