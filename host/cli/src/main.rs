@@ -2,6 +2,7 @@
 
 mod approve;
 mod certificate;
+mod collect;
 mod connect;
 mod controller;
 mod doctor;
@@ -49,6 +50,8 @@ enum Command {
     Certificate(certificate::Command),
     /// How long it takes from a fault to the released workload on this cluster, and which setting buys most.
     FailoverTime(failover::Arguments),
+    /// A bundle for a report of a fault: objects, events, logs, without secrets.
+    Collect(collect::Arguments),
     /// Lets a policy start nothing new; what runs goes on.
     Pause(hold::Pause),
     /// Takes back a pause.
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Certificate(command) => return certificate::run(&command),
         Command::FailoverTime(arguments) => return failover::run(&arguments),
+        Command::Collect(arguments) => return collect::run(&arguments),
         Command::Pause(arguments) => hold::pause(&arguments).map(|()| true),
         Command::Resume(arguments) => hold::resume(&arguments).map(|()| true),
         Command::Veto(arguments) => hold::veto(&arguments).map(|()| true),

@@ -99,6 +99,11 @@ pub fn explain(arguments: &Explain) -> ExitCode {
     })
 }
 
+/// What `status` tells programs.
+pub async fn overview(connection: &Connection) -> anyhow::Result<serde_json::Value> {
+    Ok(serde_json::to_value(overview::of(&read::read(connection).await?))?)
+}
+
 /// Everything on one screen.
 pub fn status(arguments: &Status) -> ExitCode {
     told(&arguments.common, |all, style| {
