@@ -111,4 +111,30 @@ mod tests {
     fn every_command_can_be_parsed() {
         Cli::command().debug_assert();
     }
+
+    /// The manifest for krew names this program, this version and commands that exist.
+    #[test]
+    fn krew_installs_what_there_is() {
+        let text = include_str!("../../../deploy/krew/palisade.yaml");
+        let plugin: serde_yaml_ng::Value = serde_yaml_ng::from_str(text).unwrap();
+        assert_eq!(plugin["kind"], "Plugin");
+        assert_eq!(plugin["metadata"]["name"], Cli::command().get_name());
+        assert_eq!(plugin["spec"]["version"].as_str().unwrap(), format!("v{}", env!("CARGO_PKG_VERSION")));
+        let platforms = plugin["spec"]["platforms"].as_sequence().unwrap();
+        for platform in platforms {
+            let arch = platform["selector"]["matchLabels"]["arch"].as_str().unwrap();
+            assert!(platform["uri"].as_str().unwrap().ends_with(&format!("palisade-linux-{arch}.tar.gz")));
+            assert_eq!(platform["sha256"].as_str().unwrap().len(), 64);
+            assert_eq!(platform["files"][0]["from"], platform["bin"]);
+        }
+        assert_eq!(platforms.len(), 2);
+        // What stands in brackets in its description are commands.
+        let said = plugin["spec"]["description"].as_str().unwrap();
+        let named: Vec<&str> = said.split('(').skip(1).filter_map(|rest| rest.split(')').next()).collect();
+        assert!(named.len() > 5);
+        for command in named.iter().flat_map(|names| names.split(", ")) {
+            let found = command.split(' ').try_fold(Cli::command(), |known, word| known.find_subcommand(word).cloned());
+            assert!(found.is_some(), "{command}");
+        }
+    }
 }
