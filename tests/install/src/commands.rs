@@ -11,22 +11,23 @@ use crate::story::Stand;
 /// A word that must not leave the cluster.
 const PLANTED: &str = "hunter2-planted";
 
-/// Given a policy that is paused, when a node fails, then it is not remediated, and explain names who and why; the same
-/// with a veto; and when that is lifted, it goes on.
+/// Given a node with a veto, when it fails, then it is not remediated, and explain names who and why; the same when its
+/// policy is paused; and when both are taken back, it goes on.
 pub async fn held_back(stand: &Stand, dir: &Path, lab: &Lab, node: &str) -> anyhow::Result<()> {
     let palisade = stand.palisade.display();
-    stand.readme.shell(&format!("{palisade} pause workers --why 'racks are moved'")).await?;
-    stand.ask(dir, &["explain", node], 0, "racks are moved").await?;
-    lab.inject(Fault::Isolate, std::slice::from_ref(&node.to_owned())).await?;
-    stand.ask(dir, &["explain", node], 4, "racks are moved").await?;
+    // The veto stands in the Node before its condition changes, so nobody sees the one without the other.
     stand.readme.shell(&format!("{palisade} veto node/{node} --why 'its disk is read' --for 1h")).await?;
-    let resumed = stand.readme.shell(&format!("{palisade} resume workers")).await?;
-    ensure!(resumed.contains("workers is not paused"), "{resumed}");
+    stand.ask(dir, &["explain", node], 0, "its disk is read").await?;
+    lab.inject(Fault::Isolate, std::slice::from_ref(&node.to_owned())).await?;
     stand.ask(dir, &["explain", node], 4, "its disk is read").await?;
+    stand.readme.shell(&format!("{palisade} pause workers --why 'racks are moved'")).await?;
+    stand.ask(dir, &["explain", node], 4, "racks are moved").await?;
+    stand.readme.shell(&format!("{palisade} veto node/{node} --lift")).await?;
     let (code, said) = stand.readme.try_shell(&format!("{palisade} resume no-such-policy")).await?;
     ensure!(code == Some(1) && said.contains("no-such-policy"), "{code:?}: {said}");
-    stand.readme.shell(&format!("{palisade} veto node/{node} --lift")).await?;
-    eprintln!("    held back by a pause and by a veto, then let go");
+    let resumed = stand.readme.shell(&format!("{palisade} resume workers")).await?;
+    ensure!(resumed.contains("workers is not paused"), "{resumed}");
+    eprintln!("    held back by a veto and by a pause, then let go");
     Ok(())
 }
 

@@ -36,8 +36,8 @@ pub struct Arguments {
     /// The controller manager's --node-monitor-grace-period, if it cannot be seen.
     #[arg(long, value_name = "DURATION")]
     node_monitor_grace: Option<GoDuration>,
-    /// Timeout of the watchdogs, where no agent tells.
-    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    /// Timeout of the watchdogs, where no agent tells; 60 s is what softdog and many devices have by themselves.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
     watchdog_timeout: GoDuration,
     /// Namespace of the installation.
     #[arg(long, short, default_value = palisade_api::keys::palisade::NAMESPACE)]
