@@ -192,7 +192,7 @@ fn expired(list: &mut List, certificate: &FencingCertificate, terms: Option<&Ter
             "claims",
             "what the agent claimed (terms) is not in the certificate; an older controller wrote it".to_owned(),
         );
-        return list.missing("wait", "from when the time counted (countedFor) is not in the certificate".to_owned());
+        return list.missing("wait", "the bound cannot be computed without the terms".to_owned());
     };
     let Claims { self_fences, may_exempt } = terms.claims;
     list.judge(

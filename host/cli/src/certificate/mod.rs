@@ -204,8 +204,8 @@ fn text(report: &Report, style: Style) -> String {
     }
     if !report.compared_with_cluster {
         text.push_str(
-            "checked by itself: whether the node has shown life since is seen only with a cluster \
-             (palisade certificate verify NODE)\n",
+            "checked by itself: whether the node has shown life since is seen only with a cluster (palisade certificate verify \
+             NODE); and a certificate is not signed, so a file is worth what the way is worth on which it came\n",
         );
     }
     text

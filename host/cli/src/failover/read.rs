@@ -47,16 +47,16 @@ pub async fn read(arguments: &Arguments) -> anyhow::Result<Vec<Found>> {
     );
     let nodes = nodes.context("nodes cannot be listed")?;
     let policies = policies.context("NodeHealthChecks cannot be listed; is Palisade installed?")?;
-    let mut notes = Vec::new();
+    let mut remarks = Vec::new();
     let leases = leases.unwrap_or_else(|error| {
-        notes.push(format!("leases in {namespace} cannot be listed ({error:#}): what agents publish is not known"));
+        remarks.push(format!("leases in {namespace} cannot be listed ({error:#}): what agents publish is not known"));
         Vec::new()
     });
     let config = configs.context("SelfNodeRemediationConfigs cannot be listed")?.into_iter().next();
     if config.is_none() {
-        notes.push(format!("there is no SelfNodeRemediationConfig in {namespace}: its defaults are taken"));
+        remarks.push(format!("there is no SelfNodeRemediationConfig in {namespace}: its defaults are taken"));
     }
-    let (grace, version) = grace(&client, arguments, &mut notes).await;
+    let (grace, version) = grace(&client, arguments, &mut remarks).await;
     let chosen: Vec<&NodeHealthCheck> = policies
         .iter()
         .filter(|policy| arguments.policy.as_ref().is_none_or(|name| *name == policy.name_any()))
@@ -103,7 +103,7 @@ pub async fn read(arguments: &Arguments) -> anyhow::Result<Vec<Found>> {
         };
         let (release, outside) = template(&client, policy, version, &mut from).await;
         from.push(format!("{} until the controller manager calls a silent node Unknown", say(grace + MONITOR_PERIOD)));
-        from.extend(notes.iter().cloned());
+        from.extend(remarks.iter().cloned());
         found.push(Found {
             policy: policy.name_any(),
             node,
@@ -173,12 +173,12 @@ pub fn unhealthy_for(policy: &NodeHealthCheck) -> Option<Duration> {
 }
 
 /// The option, what the controller manager was started with, or the default of this Kubernetes.
-async fn grace(client: &Client, arguments: &Arguments, notes: &mut Vec<String>) -> (Duration, Option<(u32, u32)>) {
+async fn grace(client: &Client, arguments: &Arguments, remarks: &mut Vec<String>) -> (Duration, Option<(u32, u32)>) {
     let version = answer(client.apiserver_version()).await.ok();
     let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().ok();
     let version = version.and_then(|version| Some((number(&version.major)?, number(&version.minor)?)));
     if let Some(given) = arguments.node_monitor_grace {
-        notes.push(format!("node-monitor-grace-period {given} was given"));
+        remarks.push(format!("node-monitor-grace-period {given} was given"));
         return (given.to_std(), version);
     }
     let pods: Api<Pod> = Api::namespaced(client.clone(), "kube-system");
@@ -191,13 +191,13 @@ async fn grace(client: &Client, arguments: &Arguments, notes: &mut Vec<String>) 
         .filter_map(|word| word.strip_prefix("--node-monitor-grace-period=")?.parse::<palisade_api::GoDuration>().ok())
         .max();
     if let Some(seen) = seen {
-        notes.push(format!("node-monitor-grace-period {seen}, of the controller manager's command line"));
+        remarks.push(format!("node-monitor-grace-period {seen}, of the controller manager's command line"));
         return (seen.to_std(), version);
     }
     let old = version.is_some_and(|version| version < (1, 32));
     let grace = GRACE[usize::from(old)];
     let said = version.map_or_else(String::new, |(major, minor)| format!(" {major}.{minor}"));
-    notes.push(format!(
+    remarks.push(format!(
         "node-monitor-grace-period {} is assumed, the default of Kubernetes{said}: it cannot be seen here (--node-monitor-grace)",
         say(grace)
     ));
