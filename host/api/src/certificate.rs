@@ -56,6 +56,28 @@ pub struct Juror {
     pub no_api_age: Option<GoDuration>,
 }
 
+/// The terms of the right to live, as the fence intent copied them: what the bound and the jury rest on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CertifiedTerms {
+    /// How long the machine may still run unfed: twice the watchdog's timeout, or without one the limits of the steps of
+    /// the reset by software.
+    pub reset_bound: GoDuration,
+    /// Whether the watchdog resets the machine when it fires; absent: there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog_resets: Option<bool>,
+    /// Names of the nodes of the jury, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub jury: Vec<String>,
+    /// A jury smaller than this does not make the node fence itself.
+    pub min_peers: u32,
+    /// The agent claimed to end its own boot when its right to live runs out.
+    pub self_fences: bool,
+    /// The node might have exempted itself by its own diagnostics.
+    pub may_exempt: bool,
+}
+
 /// The proof that a boot has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -86,6 +108,13 @@ pub struct FencingCertificate {
     /// Margin for clock rates and scheduling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub margin: Option<GoDuration>,
+    /// The rest of the terms in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<CertifiedTerms>,
+    /// How long before the proof the time to live began to count: this controller first saw the version of the agent lease
+    /// on which the intent was stored. On its monotonic clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_for: Option<GoDuration>,
     /// How long was waited between intent and proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited: Option<GoDuration>,

@@ -1,12 +1,15 @@
 //! `palisade`: the controller, the sandbox, and what people ask of them.
 
 mod approve;
+mod certificate;
+mod collect;
 mod connect;
 mod controller;
 mod doctor;
 #[cfg(test)]
 mod documented;
 mod explain;
+mod failover;
 mod hold;
 mod rehearse;
 mod remediator;
@@ -42,6 +45,13 @@ enum Command {
     History(explain::History),
     /// What was left behind, what cannot fence, what nobody looks after.
     Doctor(doctor::Arguments),
+    /// The proofs that old boots have ended.
+    #[command(subcommand)]
+    Certificate(certificate::Command),
+    /// How long it takes from a fault to the released workload on this cluster, and which setting buys most.
+    FailoverTime(failover::Arguments),
+    /// A bundle for a report of a fault: objects, events, logs, without secrets.
+    Collect(collect::Arguments),
     /// Lets a policy start nothing new; what runs goes on.
     Pause(hold::Pause),
     /// Takes back a pause.
@@ -77,6 +87,9 @@ fn main() -> ExitCode {
         Command::Status(arguments) => return explain::status(&arguments),
         Command::History(arguments) => return explain::history(&arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),
+        Command::Certificate(command) => return certificate::run(&command),
+        Command::FailoverTime(arguments) => return failover::run(&arguments),
+        Command::Collect(arguments) => return collect::run(&arguments),
         Command::Pause(arguments) => hold::pause(&arguments).map(|()| true),
         Command::Resume(arguments) => hold::resume(&arguments).map(|()| true),
         Command::Veto(arguments) => hold::veto(&arguments).map(|()| true),
@@ -97,5 +110,31 @@ mod tests {
     #[test]
     fn every_command_can_be_parsed() {
         Cli::command().debug_assert();
+    }
+
+    /// The manifest for krew names this program, this version and commands that exist.
+    #[test]
+    fn krew_installs_what_there_is() {
+        let text = include_str!("../../../deploy/krew/palisade.yaml");
+        let plugin: serde_yaml_ng::Value = serde_yaml_ng::from_str(text).unwrap();
+        assert_eq!(plugin["kind"], "Plugin");
+        assert_eq!(plugin["metadata"]["name"], Cli::command().get_name());
+        assert_eq!(plugin["spec"]["version"].as_str().unwrap(), format!("v{}", env!("CARGO_PKG_VERSION")));
+        let platforms = plugin["spec"]["platforms"].as_sequence().unwrap();
+        for platform in platforms {
+            let arch = platform["selector"]["matchLabels"]["arch"].as_str().unwrap();
+            assert!(platform["uri"].as_str().unwrap().ends_with(&format!("palisade-linux-{arch}.tar.gz")));
+            assert_eq!(platform["sha256"].as_str().unwrap().len(), 64);
+            assert_eq!(platform["files"][0]["from"], platform["bin"]);
+        }
+        assert_eq!(platforms.len(), 2);
+        // What stands in brackets in its description are commands.
+        let said = plugin["spec"]["description"].as_str().unwrap();
+        let named: Vec<&str> = said.split('(').skip(1).filter_map(|rest| rest.split(')').next()).collect();
+        assert!(named.len() > 5);
+        for command in named.iter().flat_map(|names| names.split(", ")) {
+            let found = command.split(' ').try_fold(Cli::command(), |known, word| known.find_subcommand(word).cloned());
+            assert!(found.is_some(), "{command}");
+        }
     }
 }

@@ -118,6 +118,8 @@ pub struct RemediationAnswer {
     /// What is missing for the proof, and what would bring it; people who are asked first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting_for: Option<String>,
+    /// It waits for the answer of a person.
+    pub asks: bool,
     /// When the proof by expiry is complete at the latest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
@@ -269,6 +271,7 @@ pub fn of_remediation(one: &Remediation) -> RemediationAnswer {
     let proven = progress.certificate.is_some();
     let asked = progress.questions.iter().filter(|question| question.state == "Pending");
     let mut waits: Vec<String> = asked.map(|one| format!("somebody to answer {}", one.question)).collect();
+    let asks = !proven && !waits.is_empty();
     waits.extend(fencing.waiting_for);
     let stage = progress.timeline.last().map(|entry| entry.stage.to_string());
     let failed = one.condition(condition::SUCCEEDED).filter(|(status, ..)| *status == "False");
@@ -280,6 +283,7 @@ pub fn of_remediation(one: &Remediation) -> RemediationAnswer {
         created: one.created,
         deleting: one.deleting,
         waiting_for: (!proven && !waits.is_empty()).then(|| waits.join("; ")),
+        asks,
         deadline: fencing.deadline.filter(|_| !proven).map(|deadline| deadline.0),
         promised: if proven { Vec::new() } else { fencing.promised },
         certificate: progress.certificate,
@@ -310,13 +314,15 @@ fn summary(node: Option<&Node>, policies: &[PolicyAnswer], remediations: &[Remed
         let problem = one.problem.as_deref().unwrap_or_default();
         return (State::Held, format!("{} {} does not go on: {problem}", one.kind, one.name));
     }
-    if let Some(one) = remediations.first() {
+    // One that waits for people goes before one that goes on by itself.
+    if let Some(one) = remediations.iter().find(|one| one.asks).or(remediations.first()) {
+        let state = if one.asks { State::Held } else { State::Busy };
         let then = match (&one.waiting_for, &one.certificate) {
             (Some(waiting), _) => waiting.clone(),
             (None, Some(proof)) => format!("its old boot is proven to have ended ({}, {})", proof.proof, proof.grade),
             (None, None) => "nothing is proven yet".to_owned(),
         };
-        return (State::Busy, format!("being remediated by {} {}, stage {}: {then}", one.kind, one.name, one.stage));
+        return (state, format!("being remediated by {} {}, stage {}: {then}", one.kind, one.name, one.stage));
     }
     if let Some(one) = policies.iter().find(|one| one.since.is_some() || one.next.is_some()) {
         let next = one.next.as_deref().unwrap_or("a remediation");

@@ -104,7 +104,7 @@ pub fn of(all: &Snapshot) -> Overview {
     let remediations: Vec<RemediationAnswer> = all.remediations.iter().map(of_remediation).collect();
     let held = tracked.iter().any(|node| node.blocked_by.is_some())
         || policies.iter().any(|policy| policy.phase == phase::DISABLED)
-        || remediations.iter().any(|one| one.contradicted || one.problem.is_some());
+        || remediations.iter().any(|one| one.contradicted || one.asks || one.problem.is_some());
     let busy = !tracked.is_empty() || !not_ready.is_empty() || !remediations.is_empty();
     Overview {
         state: match (held, busy) {

@@ -4,6 +4,7 @@
 
 mod agents;
 mod audit;
+mod commands;
 mod docs;
 mod leftovers;
 mod readme;

@@ -13,7 +13,6 @@ use palisade_bench::controller::{self, Controller, NAMESPACE};
 use palisade_bench::plane::{Plane, Settings};
 use palisade_bench::wait;
 use palisade_core::fencing::record::LeaseView;
-use palisade_sandbox::lab::fault::Fault;
 use palisade_sandbox::lab::machine::Order;
 use palisade_sandbox::lab::timings::{Timings, go};
 use palisade_sandbox::lab::{Lab, LabSpec, workload};
@@ -22,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::readme::Readme;
-use crate::{Arguments, agents, audit, docs, leftovers};
+use crate::{Arguments, agents, audit, commands, docs, leftovers};
 
 /// For everything that takes seconds on a machine with nothing else to do.
 const PATIENCE: Duration = Duration::from_mins(4);
@@ -30,11 +29,11 @@ const NODES: u8 = 4;
 /// Where the workload of the story lives.
 const SHOP: &str = "shop";
 
-struct Stand {
+pub struct Stand {
     plane: Plane,
     admin: Client,
-    readme: Readme,
-    palisade: PathBuf,
+    pub readme: Readme,
+    pub palisade: PathBuf,
 }
 
 /// The story.
@@ -68,13 +67,16 @@ pub async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     stand.ask(dir, &["explain", &node], 0, "healthy").await?;
 
     chapter("a failure is remediated with the installed rights");
-    lab.inject(Fault::Isolate, std::slice::from_ref(&node)).await?;
+    commands::held_back(&stand, dir, &lab, &node).await?;
     stand.remediation(&node, Stage::Started).await?;
     let asked = stand.ask(dir, &["explain", &node], 3, "SelfNodeRemediation").await?;
     ensure!(asked.contains("being remediated by SelfNodeRemediation"), "explain said:\n{asked}");
     stand.remediation(&node, Stage::Released).await?;
     stand.ask(dir, &["explain", &node], 3, "proven to have ended").await?;
     stand.ask(dir, &["history", &node], 0, "Proven").await?;
+    commands::proof(&stand, dir, &node).await?;
+    commands::seconds(&stand, dir).await?;
+    commands::bundle(&stand, dir, &node).await?;
     let other = stand.runs_on(Some(&node)).await?;
     eprintln!("    the workload moved from {node} to {other}");
     lab.heal().await;
@@ -207,7 +209,7 @@ async fn looker(stand: &Stand, dir: &Path) -> anyhow::Result<()> {
 
 impl Stand {
     /// Asks `palisade` as the one who may only look; both ways of answering have to agree on the exit code.
-    async fn ask(&self, dir: &Path, words: &[&str], code: i32, says: &str) -> anyhow::Result<String> {
+    pub async fn ask(&self, dir: &Path, words: &[&str], code: i32, says: &str) -> anyhow::Result<String> {
         let line = format!(
             "{} {} --kubeconfig {}",
             self.palisade.display(),

@@ -85,6 +85,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     ended(wait(examine(arguments)))
 }
 
+/// What it finds, for programs.
+pub async fn report(client: &kube::Client, namespace: &str) -> anyhow::Result<serde_json::Value> {
+    Ok(serde_json::to_value(diagnose(&Seen::read(client, namespace).await?))?)
+}
+
 async fn examine(arguments: &Arguments) -> anyhow::Result<State> {
     let client = arguments.connection.client().await?;
     let seen = Seen::read(&client, &arguments.namespace).await?;

@@ -5,6 +5,8 @@
 
 mod read;
 
+pub use read::read as snapshot;
+
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -95,6 +97,11 @@ pub fn explain(arguments: &Explain) -> ExitCode {
         let answer = answer::of(all, &arguments.node)?;
         Ok((answer.state, json(&answer)?, answer.text(style)))
     })
+}
+
+/// What `status` tells programs.
+pub async fn overview(connection: &Connection) -> anyhow::Result<serde_json::Value> {
+    Ok(serde_json::to_value(overview::of(&read::read(connection).await?))?)
 }
 
 /// Everything on one screen.

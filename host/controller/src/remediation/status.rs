@@ -1,12 +1,14 @@
 //! Changes of the status: conditions, phase, timeline, certificate. Pure.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use palisade_api::certificate::{FencingCertificate, Grade, Juror, ProofKind};
+use palisade_api::certificate::{CertifiedTerms, FencingCertificate, Grade, Juror, ProofKind};
 use palisade_api::progress::{FencingProgress, Progress, TimelineEntry};
 use palisade_api::reasons::{condition, phase, reason};
 use palisade_api::{GoDuration, Stage};
 use palisade_core::fencing::proof::{self, Proof};
-use palisade_core::fencing::record::{BootId, FenceIntent};
+use palisade_core::fencing::record::{BootId, FenceIntent, Terms};
 use palisade_core::fencing::timing;
 use palisade_core::time::Mono;
 
@@ -254,6 +256,8 @@ pub fn certificate(proof: &Proof, observer: &str) -> FencingCertificate {
             .as_ref()
             .map(|watchdog| GoDuration::from_millis(i64::try_from(watchdog.timeout_millis).unwrap_or(i64::MAX))),
         margin: Some(timing::margin(bound).into()),
+        terms: Some(certified_terms(&proof.terms)),
+        counted_for: Some(proof.proven.since(proof.counted_from).into()),
         waited: Some(proof.waited().into()),
         jurors: proof
             .jurors
@@ -265,6 +269,18 @@ pub fn certificate(proof: &Proof, observer: &str) -> FencingCertificate {
         intent_at: Some(at(proof.intended)),
         proven_at: at(proof.proven),
         explanation: Some(proof.explanation.clone()),
+    }
+}
+
+fn certified_terms(terms: &Terms) -> CertifiedTerms {
+    let jury: BTreeSet<&String> = terms.jury.iter().collect();
+    CertifiedTerms {
+        reset_bound: terms.reset_bound().into(),
+        watchdog_resets: terms.watchdog.as_ref().map(|watchdog| watchdog.resets),
+        jury: jury.into_iter().cloned().collect(),
+        min_peers: terms.min_peers,
+        self_fences: terms.claims.self_fences,
+        may_exempt: terms.claims.may_exempt,
     }
 }
 

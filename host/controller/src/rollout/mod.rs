@@ -22,6 +22,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use palisade_api::reasons::event;
 use tokio::sync::Notify;
 
+pub use self::daemon_set::tuning;
 use crate::context::Context;
 use crate::error::{Error, within};
 use crate::events::Kind;

@@ -20,8 +20,8 @@ pub use event::{
     WriteOutcome,
 };
 use life::Beats;
-pub use promises::JurorAnswer;
-use promises::{Promises, jury, quorum};
+pub use promises::{JurorAnswer, quorum};
+use promises::{Promises, jury};
 
 use super::proof::{Grade, Proof};
 use super::record::{BootId, FenceIntent};

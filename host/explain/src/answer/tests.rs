@@ -175,9 +175,12 @@ fn a_remediation_that_asks_people_waits_for_them() {
     let one = remediation(json!({ "palisade": { "node": "n1", "step": 1, "owned": {}, "questions": [
         { "question": "ApproveAction", "message": "may it?", "bootId": "b1", "code": "c", "persons": 1, "state": "Pending" },
     ] } }));
-    let answer = of(&snapshot(vec![], vec![one]), "n1").unwrap();
+    let all = snapshot(vec![], vec![one]);
+    let answer = of(&all, "n1").unwrap();
     assert_eq!(answer.remediations[0].waiting_for.as_deref(), Some("somebody to answer ApproveAction"));
     assert!(answer.summary.ends_with("somebody to answer ApproveAction"), "{}", answer.summary);
+    assert_eq!(answer.state, State::Held, "somebody has to look: nothing goes on by itself");
+    assert_eq!(crate::overview::of(&all).state, State::Held);
 }
 
 #[test]

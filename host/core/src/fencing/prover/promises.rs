@@ -51,8 +51,8 @@ pub(super) fn jury(terms: &Terms) -> BTreeSet<&str> {
     terms.jury.iter().map(String::as_str).collect()
 }
 
-/// A strict majority.
-pub(super) fn quorum(members: usize) -> usize {
+/// How many of a jury of so many members have to promise: a strict majority.
+pub fn quorum(members: usize) -> usize {
     if members == 0 { 0 } else { members / 2 + 1 }
 }
 
