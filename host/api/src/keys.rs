@@ -162,6 +162,9 @@ pub mod palisade {
     pub const ATTEMPTS_FORGIVEN: &str = "palisade.dev/attempts-forgiven";
     /// Label on an agent lease that the controller made for a node without agent.
     pub const BARE_LEASE: &str = "palisade.dev/no-agent";
+    /// Name of the ConfigMap, in the controller's namespace, in which a controller that only watches says what it would do: by
+    /// the name of each policy, the status that it would have, as JSON.
+    pub const WATCH_ONLY: &str = "palisade-watch-only";
     /// Category of every remediation kind: `kubectl get remediations`.
     pub const CATEGORY: &str = "remediations";
 }

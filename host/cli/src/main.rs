@@ -6,6 +6,7 @@ mod controller;
 mod doctor;
 mod explain;
 mod hold;
+mod migrate;
 mod rehearse;
 mod remediator;
 mod sandbox;
@@ -40,6 +41,8 @@ enum Command {
     History(explain::History),
     /// What was left behind, what cannot fence, what nobody looks after.
     Doctor(doctor::Arguments),
+    /// What stands in the way, and what would change, when Palisade takes over from the medik8s operators.
+    Migrate(migrate::Arguments),
     /// Lets a policy start nothing new; what runs goes on.
     Pause(hold::Pause),
     /// Takes back a pause.
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => return explain::status(&arguments),
         Command::History(arguments) => return explain::history(&arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),
+        Command::Migrate(arguments) => return migrate::run(&arguments),
         Command::Pause(arguments) => hold::pause(&arguments).map(|()| true),
         Command::Resume(arguments) => hold::resume(&arguments).map(|()| true),
         Command::Veto(arguments) => hold::veto(&arguments).map(|()| true),

@@ -74,6 +74,9 @@ pub enum Role {
     Detector,
     /// Only the remediator: another operator's policies make the remediations.
     Remediator,
+    /// Neither acts: policies are judged beside another operator's detector, and what would be done is told in a ConfigMap.
+    /// No agent is started, and nothing else is written but the leader's lease.
+    Watch,
 }
 
 /// Options of a controller process.
@@ -225,6 +228,9 @@ async fn work(
     leadership: Leadership,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
+    if options.role == Role::Watch {
+        return watch_only(client, options, leadership, tasks).await;
+    }
     let modules = match parts.engine {
         Some(engine) => Modules::around(engine, options.remediators.clone(), options.module_cache.clone()),
         None => Modules::new(options.remediators.clone(), options.module_cache.clone())?,
@@ -326,6 +332,7 @@ async fn work(
         guards: vec![Arc::new(etcd::Guard::new(client.clone(), &context.options.namespace))],
         observers: vec![context.metrics.clone(), Arc::new(notifier)],
         board: context.board.clone(),
+        watch: None,
     };
     let (leads, gauge) = (leadership.clone(), context.metrics.clone());
     tasks.spawn(async move {
@@ -346,6 +353,44 @@ async fn work(
     tracing::info!(observer = context.options.observer, "controller runs");
 
     // No task ends by itself; one that does has panicked, and the process starts anew.
+    let ended = tasks.join_next().await;
+    anyhow::bail!("a task of the controller ended: {ended:?}")
+}
+
+/// Judges policies and tells what would be done, while somebody else acts.
+async fn watch_only(
+    client: Client,
+    options: Options,
+    leadership: Leadership,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    let metrics = Arc::new(Metrics::new()?);
+    let report = Arc::new(health::watch::Report::default());
+    if let Some(address) = options.listen {
+        let metrics = metrics.clone();
+        tasks.spawn(async move {
+            if let Err(error) = http::serve(address, metrics).await {
+                tracing::error!(%error, "health endpoint");
+            }
+        });
+    }
+    let (teller, namespace, publisher) = (report.clone(), options.namespace.clone(), client.clone());
+    tasks.spawn(async move { teller.publish(publisher, &namespace).await });
+    let detector = health::Options {
+        instance: options.observer.clone(),
+        leadership,
+        lease_namespace: Some(options.lease_namespace),
+        guards: vec![Arc::new(etcd::Guard::new(client.clone(), &options.namespace))],
+        observers: vec![metrics],
+        board: None,
+        watch: Some(report),
+    };
+    tasks.spawn(async move {
+        if let Err(error) = health::run(client, detector, std::future::pending()).await {
+            tracing::error!(error = format!("{error:#}"), "detector");
+        }
+    });
+    tracing::info!(observer = options.observer, "controller watches only: it tells what it would do, and does nothing");
     let ended = tasks.join_next().await;
     anyhow::bail!("a task of the controller ended: {ended:?}")
 }

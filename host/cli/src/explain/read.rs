@@ -2,16 +2,17 @@
 
 use anyhow::Context;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, ObjectReference};
-use kube::Client;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, ObjectReference};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Client, ResourceExt};
+use palisade_api::keys::palisade::WATCH_ONLY;
 use palisade_api::{NodeHealthCheck, SelfNodeRemediation, WasmRemediation};
 use palisade_explain::{Remediation, Snapshot};
 
 use crate::connect::{Connection, answer, list};
 
-/// Reads everything.
-pub async fn read(connection: &Connection) -> anyhow::Result<Snapshot> {
+/// Reads everything; what is thought of policies, from the report of a controller in this namespace that only watches.
+pub async fn read(connection: &Connection, watcher: Option<&str>) -> anyhow::Result<Snapshot> {
     let client = connection.client().await?;
     let (nodes, policies, own, wasm) = tokio::join!(
         list(Api::<Node>::all(client.clone())),
@@ -22,6 +23,9 @@ pub async fn read(connection: &Connection) -> anyhow::Result<Snapshot> {
     let mut all = Snapshot { now: Timestamp::now(), ..Snapshot::default() };
     all.nodes = nodes.context("nodes cannot be listed")?;
     all.policies = policies.context("NodeHealthChecks cannot be listed; is Palisade installed?")?;
+    if let Some(namespace) = watcher {
+        watched(&client, namespace, &mut all).await?;
+    }
     all.add(own, "SelfNodeRemediations", |object| object.status.as_ref().map(serde_json::to_value));
     all.add(wasm, "WasmRemediations", |object| object.status.as_ref().map(serde_json::to_value));
     for reference in all.elsewhere() {
@@ -35,6 +39,20 @@ pub async fn read(connection: &Connection) -> anyhow::Result<Snapshot> {
         }
     }
     Ok(all)
+}
+
+/// Puts what the watching controller thinks in the place of what the acting one wrote.
+async fn watched(client: &Client, namespace: &str, all: &mut Snapshot) -> anyhow::Result<()> {
+    let about = || format!("ConfigMap {namespace}/{WATCH_ONLY}");
+    let report = answer(Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(WATCH_ONLY)).await;
+    let report = report.with_context(about)?.with_context(|| {
+        format!("{} does not exist: no controller runs there with --run watch, or it has not looked yet", about())
+    })?;
+    for policy in &mut all.policies {
+        let said = report.data.as_ref().and_then(|data| data.get(&policy.name_any()));
+        policy.status = said.map(|said| serde_json::from_str(said)).transpose().with_context(about)?;
+    }
+    Ok(())
 }
 
 async fn one(client: &Client, reference: &ObjectReference) -> anyhow::Result<Option<Remediation>> {
