@@ -1,7 +1,7 @@
 //! Definitions and objects: what ours would refuse, drop or read otherwise. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
@@ -34,24 +34,33 @@ pub fn is_ours(object: &Object) -> bool {
 /// All findings.
 pub fn find(seen: &Seen) -> Vec<Item> {
     let mut found = definitions(seen);
-    let mut judges: BTreeMap<String, Result<Judge, String>> = BTreeMap::new();
     for object in &seen.objects {
         let Some(definition) = definition_of(object) else { continue };
         // Remediations are over before anything is replaced.
         if object.kind.ends_with("Remediation") {
             continue;
         }
-        let judge = judges.entry(definition.name_any()).or_insert_with(|| {
-            let value = serde_json::to_value(definition).map_err(|error| error.to_string())?;
-            Judge::new(&value).map_err(|error| error.to_string())
-        });
-        match judge {
+        match &*judge(definition) {
             Ok(judge) => found.extend(of_object(judge, object)),
             Err(error) => found.push(Item::new(Section::Blocks, "not-seen", object.title(), error.clone())),
         }
     }
     found.extend(policies(seen));
     found
+}
+
+type Judgement = Arc<Result<Judge, String>>;
+
+/// Made once for each definition: compiling its rules takes longer than judging many objects.
+fn judge(definition: &CustomResourceDefinition) -> Judgement {
+    static JUDGES: Mutex<BTreeMap<String, Judgement>> = Mutex::new(BTreeMap::new());
+    // Nothing panics while it holds the lock; if something did, the map is still a map.
+    let mut judges = JUDGES.lock().unwrap_or_else(PoisonError::into_inner);
+    let made = judges.entry(definition.name_any()).or_insert_with(|| {
+        let value = serde_json::to_value(definition).map_err(anyhow::Error::from);
+        Arc::new(value.and_then(|value| Judge::new(&value)).map_err(|error| error.to_string()))
+    });
+    Arc::clone(made)
 }
 
 fn definitions(seen: &Seen) -> Vec<Item> {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::error::FieldError;
 use super::resource::Schema;
-use super::{crd, schema};
+use super::{cel, crd, schema};
 
 /// A definition, ready to judge objects.
 pub struct Judge(std::sync::Arc<Schema>);
@@ -40,7 +40,11 @@ impl Judge {
         let mut object = object.clone();
         let dropped = schema::prune(&self.0.json, &mut object);
         schema::default(&self.0.json, &mut object);
-        let errors = schema::validate(&self.0, &object, None);
+        let mut errors = schema::validate(&self.0, &object, None);
+        // As on the server, rules are asked only about what has the right shape.
+        if errors.is_empty() {
+            errors = cel::validate(&self.0, &object, None);
+        }
         Judged { refused: errors.into_iter().map(|error| (error.field(), error.message)).collect(), dropped }
     }
 }
@@ -70,6 +74,6 @@ mod tests {
         let judged = judge.object(&object(bad));
         assert_eq!(judged.dropped, ["spec.unheard"]);
         assert_eq!(judged.refused.len(), 1, "{judged:?}");
-        assert_eq!(judged.refused[0].0, "spec");
+        assert_eq!(judged.refused[0].0, "spec.maxUnhealthy");
     }
 }
