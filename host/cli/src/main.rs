@@ -4,6 +4,7 @@ mod approve;
 mod connect;
 mod controller;
 mod doctor;
+mod drill;
 mod explain;
 mod hold;
 mod migrate;
@@ -41,6 +42,8 @@ enum Command {
     History(explain::History),
     /// What was left behind, what cannot fence, what nobody looks after.
     Doctor(doctor::Arguments),
+    /// Fences a node on purpose, under guard, and reports how it went.
+    Drill(drill::Arguments),
     /// What stands in the way, and what would change, when Palisade takes over from the medik8s operators.
     Migrate(migrate::Arguments),
     /// Lets a policy start nothing new; what runs goes on.
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => return explain::status(&arguments),
         Command::History(arguments) => return explain::history(&arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),
+        Command::Drill(arguments) => return drill::run(&arguments),
         Command::Migrate(arguments) => return migrate::run(&arguments),
         Command::Pause(arguments) => hold::pause(&arguments).map(|()| true),
         Command::Resume(arguments) => hold::resume(&arguments).map(|()| true),

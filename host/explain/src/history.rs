@@ -20,7 +20,7 @@ pub struct History {
 }
 
 /// A remediation's own account.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Told {
     /// Kind, namespace and name.
@@ -40,7 +40,7 @@ pub struct Told {
 }
 
 /// One thing that happened.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
     /// When.

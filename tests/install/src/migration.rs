@@ -79,7 +79,7 @@ pub async fn play(arguments: &Arguments, stand: &Stand, dir: &Path, lab: &Lab, n
     let watcher = Controller::start(&arguments.parts, &stand.plane, dir, "watcher", &watcher).await?;
     page.run("compare").await?;
     // Their remediation of a node that is well: ours would take it away, and does not.
-    let said = stand.ask(dir, &["explain", &node, "--watched"], 0, "would do").await?;
+    let said = stand.ask(dir, &["explain", &node, "--watched"], 3, "would do").await?;
     ensure!(said.contains("because node") && said.contains("is healthy"), "explain --watched said:\n{said}");
     watcher.stop().await;
     ensure!(shell(versions).await? == seen, "something was changed while it was only watched");

@@ -26,8 +26,8 @@ pub async fn read(connection: &Connection, watcher: Option<&str>) -> anyhow::Res
     if let Some(namespace) = watcher {
         watched(&client, namespace, &mut all).await?;
     }
-    all.add(own, "SelfNodeRemediations", |object| object.status.as_ref().map(serde_json::to_value));
-    all.add(wasm, "WasmRemediations", |object| object.status.as_ref().map(serde_json::to_value));
+    all.add(installed(own), "SelfNodeRemediations", |object| object.status.as_ref().map(serde_json::to_value));
+    all.add(installed(wasm), "WasmRemediations", |object| object.status.as_ref().map(serde_json::to_value));
     for reference in all.elsewhere() {
         match one(&client, &reference).await {
             Ok(Some(found)) => all.remediations.push(found),
@@ -39,6 +39,16 @@ pub async fn read(connection: &Connection, watcher: Option<&str>) -> anyhow::Res
         }
     }
     Ok(all)
+}
+
+/// A kind that is not installed has no objects: beside another operator, or with an older installation.
+fn installed<K>(listed: anyhow::Result<Vec<K>>) -> anyhow::Result<Vec<K>> {
+    match listed {
+        Err(error) if matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 404) => {
+            Ok(Vec::new())
+        }
+        other => other,
+    }
 }
 
 /// Puts what the watching controller thinks in the place of what the acting one wrote.
