@@ -4,6 +4,7 @@
 
 mod agents;
 mod audit;
+mod drill;
 mod leftovers;
 mod migration;
 mod readme;

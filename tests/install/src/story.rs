@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::readme::Readme;
-use crate::{Arguments, agents, audit, leftovers, migration};
+use crate::{Arguments, agents, audit, drill, leftovers, migration};
 
 /// For everything that takes seconds on a machine with nothing else to do.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
@@ -83,6 +83,7 @@ pub async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     stand.ask(dir, &["explain", &node], 0, "healthy").await?;
     stand.ask(dir, &["status"], 0, "4 of 4 nodes are Ready").await?;
     what_is_nobodys(&stand, dir, &node).await?;
+    drill::play(&stand, dir).await?;
 
     chapter("what was used of the rights");
     audit::judge(&stand.admin, &stand.plane.audit.all()?).await?;

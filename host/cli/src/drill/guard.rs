@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 use palisade_api::keys::{cluster, palisade, remediation};
 use palisade_api::reasons::{condition, phase};
-use palisade_core::health::{Selector, needed_healthy};
+use palisade_core::health::{Selector, Standing, needed_healthy, veto_standing};
 
 use super::scene::Scene;
 use crate::explain::ready;
@@ -96,7 +96,7 @@ fn healthy(scene: &Scene, node: &Node) -> Vec<String> {
     if node.labels().get(remediation::EXCLUDE).map(String::as_str) == Some("true") {
         why.push(format!("the node is excluded by the label {}", remediation::EXCLUDE));
     }
-    if let Some(veto) = node.annotations().get(palisade::VETO) {
+    if let Some(veto) = veto(scene, node) {
         why.push(format!("the node has a veto: {veto}"));
     }
     let others = scene.seen.nodes.iter().filter(|other| {
@@ -107,6 +107,12 @@ fn healthy(scene: &Scene, node: &Node) -> Vec<String> {
         why.push("no other node is Ready: nothing could move anywhere".to_owned());
     }
     why
+}
+
+/// A veto that is in force, or cannot be understood.
+fn veto<'a>(scene: &Scene, object: &'a impl ResourceExt) -> Option<&'a str> {
+    let text = object.annotations().get(palisade::VETO)?;
+    (!matches!(veto_standing(text, scene.seen.now), Standing::Expired(_))).then_some(text.as_str())
 }
 
 fn agent(scene: &Scene, node: &Node) -> Vec<String> {
@@ -192,7 +198,7 @@ fn policies(scene: &Scene) -> Vec<String> {
     for policy in mine {
         let (name, spec) = (policy.name_any(), &policy.spec);
         let status = policy.status.clone().unwrap_or_default();
-        if let Some(veto) = policy.annotations().get(palisade::VETO) {
+        if let Some(veto) = veto(scene, policy) {
             why.push(format!("policy {name} has a veto: {veto}"));
         }
         if !spec.pause_requests.is_empty() {

@@ -239,7 +239,7 @@ fn outcome() -> Outcome {
     let stage = |stage: &str, second| json!({ "stage": stage, "at": at(second) });
     let status = json!({ "palisade": { "node": "n1", "step": 5,
         "timeline": [stage("Started", 1), stage("Intended", 2), stage("Proven", 6), stage("Released", 8)],
-        "certificate": { "proof": "Acknowledged", "grade": "Certain", "node": "n1", "bootId": "b1", "observer": "c",
+        "certificate": { "proof": "AgentAcknowledged", "grade": "Certain", "node": "n1", "bootId": "b1", "observer": "c",
             "provenAt": at(6) } } });
     let metadata = typed(json!({ "name": "drill-n1-x", "namespace": "palisade-system", "creationTimestamp": at(0) }));
     Outcome {
