@@ -51,7 +51,7 @@ pub struct Arguments {
     /// Also a control-plane node, if a majority of the others is Ready.
     #[arg(long)]
     control_plane: bool,
-    /// Also if a PodDisruptionBudget allows no disruption of a pod on the node.
+    /// Also if a disruption budget allows no disruption of a pod on the node.
     #[arg(long)]
     despite_budgets: bool,
     /// No longer than this until the node is back; then it is ended, and has not passed.
@@ -131,15 +131,14 @@ async fn drill(arguments: &Arguments) -> anyhow::Result<u8> {
 
 /// The name of the node has to be typed: a wrong one is the worst that can happen here.
 fn confirmed(arguments: &Arguments) -> anyhow::Result<()> {
-    let typed = match &arguments.confirm {
-        Some(typed) => typed.clone(),
-        None => {
-            eprint!("This fences node {} now. Type its name to go on: ", arguments.node);
-            std::io::stderr().flush()?;
-            let mut typed = String::new();
-            std::io::stdin().read_line(&mut typed)?;
-            typed
-        }
+    let typed = if let Some(typed) = &arguments.confirm {
+        typed.clone()
+    } else {
+        eprint!("This fences node {} now. Type its name to go on: ", arguments.node);
+        std::io::stderr().flush()?;
+        let mut typed = String::new();
+        std::io::stdin().read_line(&mut typed)?;
+        typed
     };
     if typed.trim() != arguments.node {
         bail!("{:?} is not the name of the node ({}); nothing was done", typed.trim(), arguments.node);

@@ -128,14 +128,14 @@ fn a_node_that_is_not_well_or_not_free_is_left_alone() {
     refuses(
         |scene| {
             scene.seen.nodes[0].metadata.annotations =
-                Some([("palisade.dev/veto".to_owned(), "owner=ann".to_owned())].into())
+                Some([("palisade.dev/veto".to_owned(), "owner=ann".to_owned())].into());
         },
         "veto",
     );
     refuses(
         |scene| {
             scene.seen.nodes[0] =
-                node("n1", &json!({ "remediation.medik8s.io/exclude-from-remediation": "true" }), "True")
+                node("n1", &json!({ "remediation.medik8s.io/exclude-from-remediation": "true" }), "True");
         },
         "excluded by the label",
     );

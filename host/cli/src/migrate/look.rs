@@ -1,6 +1,6 @@
 //! What the checks look at, read once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -28,7 +28,7 @@ pub struct Seen {
     pub nodes: Vec<Node>,
     /// Every Deployment that belongs to one of their operators.
     pub deployments: Vec<Deployment>,
-    /// DaemonSets named as that of the agents.
+    /// Daemon sets named as that of the agents.
     pub agents: Vec<DaemonSet>,
     /// OLM's Subscriptions and `ClusterServiceVersions`.
     pub olm: Vec<Object>,
@@ -179,14 +179,13 @@ impl Seen {
     async fn kinds(&mut self, client: &Client) {
         let all = list(Api::<CustomResourceDefinition>::all(client.clone())).await;
         let all = self.known("CustomResourceDefinitions", all);
-        let ours: BTreeMap<_, _> =
-            palisade_api::all_crds().into_iter().map(|one| (one.metadata.name.clone(), ())).collect();
+        let ours: BTreeSet<_> = palisade_api::all_crds().into_iter().map(|one| one.metadata.name).collect();
         for definition in all {
             let kind = definition.spec.names.kind.as_str();
             let group = definition.spec.group.as_str();
             let about_machines = kind == "MachineHealthCheck";
             let olm = group == "operators.coreos.com" && matches!(kind, "Subscription" | "ClusterServiceVersion");
-            let remediates = ours.contains_key(&definition.metadata.name)
+            let remediates = ours.contains(&definition.metadata.name)
                 || kind.ends_with("Remediation")
                 || kind.ends_with("RemediationTemplate")
                 || group.ends_with("medik8s.io");

@@ -44,22 +44,26 @@ pub fn of(deployment: &Deployment) -> Option<&'static Operator> {
         // The health check's Deployment is named without `-operator`.
         let short = operator.name.trim_end_matches("-operator");
         let named = |prefix: &str| name.strip_prefix(prefix) == Some(SUFFIX);
-        let owned = owner.and_then(|owner| owner.strip_prefix(operator.name)).is_some_and(|rest| rest.starts_with('.'));
-        owned || named(operator.name) || named(short)
+        let by_olm =
+            owner.and_then(|owner| owner.strip_prefix(operator.name)).is_some_and(|rest| rest.starts_with('.'));
+        by_olm || named(operator.name) || named(short)
     })
 }
+
+/// A hook: what it is asked about, who answers, and what happens without an answer.
+type Hook<'a> = (Option<&'a [RuleWithOperations]>, &'a WebhookClientConfig, Option<&'a str>);
 
 /// What a configuration of webhooks is asked about.
 pub trait Hooks: ResourceExt {
     /// Kind.
     const KIND: &'static str;
-    /// Each hook: what it is asked about, who answers, and what happens without an answer.
-    fn hooks(&self) -> Vec<(Option<&[RuleWithOperations]>, &WebhookClientConfig, Option<&str>)>;
+    /// Each of its hooks.
+    fn hooks(&self) -> Vec<Hook<'_>>;
 }
 
 impl Hooks for ValidatingWebhookConfiguration {
     const KIND: &'static str = "ValidatingWebhookConfiguration";
-    fn hooks(&self) -> Vec<(Option<&[RuleWithOperations]>, &WebhookClientConfig, Option<&str>)> {
+    fn hooks(&self) -> Vec<Hook<'_>> {
         let hooks = self.webhooks.iter().flatten();
         hooks.map(|hook| (hook.rules.as_deref(), &hook.client_config, hook.failure_policy.as_deref())).collect()
     }
@@ -67,7 +71,7 @@ impl Hooks for ValidatingWebhookConfiguration {
 
 impl Hooks for MutatingWebhookConfiguration {
     const KIND: &'static str = "MutatingWebhookConfiguration";
-    fn hooks(&self) -> Vec<(Option<&[RuleWithOperations]>, &WebhookClientConfig, Option<&str>)> {
+    fn hooks(&self) -> Vec<Hook<'_>> {
         let hooks = self.webhooks.iter().flatten();
         hooks.map(|hook| (hook.rules.as_deref(), &hook.client_config, hook.failure_policy.as_deref())).collect()
     }
