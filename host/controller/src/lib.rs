@@ -25,6 +25,7 @@ mod remediation;
 pub mod rollout;
 mod taints;
 mod templates;
+mod watch_only;
 mod watches;
 mod workloads;
 
@@ -229,7 +230,7 @@ async fn work(
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     if options.role == Role::Watch {
-        return watch_only(client, options, leadership, tasks).await;
+        return watch_only::work(client, options, leadership, tasks).await;
     }
     let modules = match parts.engine {
         Some(engine) => Modules::around(engine, options.remediators.clone(), options.module_cache.clone()),
@@ -353,44 +354,6 @@ async fn work(
     tracing::info!(observer = context.options.observer, "controller runs");
 
     // No task ends by itself; one that does has panicked, and the process starts anew.
-    let ended = tasks.join_next().await;
-    anyhow::bail!("a task of the controller ended: {ended:?}")
-}
-
-/// Judges policies and tells what would be done, while somebody else acts.
-async fn watch_only(
-    client: Client,
-    options: Options,
-    leadership: Leadership,
-    tasks: &mut JoinSet<()>,
-) -> anyhow::Result<()> {
-    let metrics = Arc::new(Metrics::new()?);
-    let report = Arc::new(health::watch::Report::default());
-    if let Some(address) = options.listen {
-        let metrics = metrics.clone();
-        tasks.spawn(async move {
-            if let Err(error) = http::serve(address, metrics).await {
-                tracing::error!(%error, "health endpoint");
-            }
-        });
-    }
-    let (teller, namespace, publisher) = (report.clone(), options.namespace.clone(), client.clone());
-    tasks.spawn(async move { teller.publish(publisher, &namespace).await });
-    let detector = health::Options {
-        instance: options.observer.clone(),
-        leadership,
-        lease_namespace: Some(options.lease_namespace),
-        guards: vec![Arc::new(etcd::Guard::new(client.clone(), &options.namespace))],
-        observers: vec![metrics],
-        board: None,
-        watch: Some(report),
-    };
-    tasks.spawn(async move {
-        if let Err(error) = health::run(client, detector, std::future::pending()).await {
-            tracing::error!(error = format!("{error:#}"), "detector");
-        }
-    });
-    tracing::info!(observer = options.observer, "controller watches only: it tells what it would do, and does nothing");
     let ended = tasks.join_next().await;
     anyhow::bail!("a task of the controller ended: {ended:?}")
 }
