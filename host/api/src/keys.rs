@@ -160,8 +160,13 @@ pub mod palisade {
     pub const VETO: &str = "palisade.dev/veto";
     /// Annotation on a Node: attempts to remediate it up to this time (RFC 3339) do not count any more.
     pub const ATTEMPTS_FORGIVEN: &str = "palisade.dev/attempts-forgiven";
+    /// Annotation on a remediation that was made for an exercise: by whom and why.
+    pub const DRILL: &str = "palisade.dev/drill";
     /// Label on an agent lease that the controller made for a node without agent.
     pub const BARE_LEASE: &str = "palisade.dev/no-agent";
+    /// Name of the ConfigMap, in the controller's namespace, in which a controller that only watches says what it would do: by
+    /// the name of each policy, the status that it would have, as JSON.
+    pub const WATCH_ONLY: &str = "palisade-watch-only";
     /// Category of every remediation kind: `kubectl get remediations`.
     pub const CATEGORY: &str = "remediations";
 }

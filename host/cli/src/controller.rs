@@ -94,6 +94,8 @@ enum Half {
     Detector,
     /// Only remediations; another operator's policies make them.
     Remediator,
+    /// Nothing: what would be done is told (palisade status --watched), and another operator does it or not.
+    Watch,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -143,6 +145,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<bool> {
             Half::All => Role::All,
             Half::Detector => Role::Detector,
             Half::Remediator => Role::Remediator,
+            Half::Watch => Role::Watch,
         },
         leader_elect: arguments.leader_elect,
         fence_agents: palisade_controller::power::catalogue::Catalogue {

@@ -10,7 +10,7 @@ use palisade_api::NodeHealthCheck;
 use palisade_api::keys::palisade::VETO;
 use palisade_core::health::parse_veto;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::connect::{Connection, user, wait};
 
@@ -124,7 +124,9 @@ async fn requests(
             return Ok(held);
         }
         let version = json!({ "resourceVersion": found.resource_version() });
-        let patch = json!({ "metadata": version, "spec": { "pauseRequests": held } });
+        // Without an entry the field goes: the policy is as it was before it was ever paused.
+        let wanted = if held.is_empty() { Value::Null } else { json!(held) };
+        let patch = json!({ "metadata": version, "spec": { "pauseRequests": wanted } });
         match api.patch(policy, &PatchParams::default(), &Patch::Merge(patch)).await {
             Ok(_) => return Ok(held),
             Err(kube::Error::Api(status)) if status.is_conflict() => {}

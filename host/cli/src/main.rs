@@ -8,9 +8,11 @@ mod controller;
 mod doctor;
 #[cfg(test)]
 mod documented;
+mod drill;
 mod explain;
 mod failover;
 mod hold;
+mod migrate;
 mod rehearse;
 mod remediator;
 mod sandbox;
@@ -52,6 +54,10 @@ enum Command {
     FailoverTime(failover::Arguments),
     /// A bundle for a report of a fault: objects, events, logs, without secrets.
     Collect(collect::Arguments),
+    /// Fences a node on purpose, under guard, and reports how it went.
+    Drill(drill::Arguments),
+    /// What stands in the way, and what would change, when Palisade takes over from the medik8s operators.
+    Migrate(migrate::Arguments),
     /// Lets a policy start nothing new; what runs goes on.
     Pause(hold::Pause),
     /// Takes back a pause.
@@ -90,6 +96,8 @@ fn main() -> ExitCode {
         Command::Certificate(command) => return certificate::run(&command),
         Command::FailoverTime(arguments) => return failover::run(&arguments),
         Command::Collect(arguments) => return collect::run(&arguments),
+        Command::Drill(arguments) => return drill::run(&arguments),
+        Command::Migrate(arguments) => return migrate::run(&arguments),
         Command::Pause(arguments) => hold::pause(&arguments).map(|()| true),
         Command::Resume(arguments) => hold::resume(&arguments).map(|()| true),
         Command::Veto(arguments) => hold::veto(&arguments).map(|()| true),

@@ -25,6 +25,7 @@ mod remediation;
 pub mod rollout;
 mod taints;
 mod templates;
+mod watch_only;
 mod watches;
 mod workloads;
 
@@ -74,6 +75,9 @@ pub enum Role {
     Detector,
     /// Only the remediator: another operator's policies make the remediations.
     Remediator,
+    /// Neither acts: policies are judged beside another operator's detector, and what would be done is told in a ConfigMap.
+    /// No agent is started, and nothing else is written but the leader's lease.
+    Watch,
 }
 
 /// Options of a controller process.
@@ -225,6 +229,9 @@ async fn work(
     leadership: Leadership,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
+    if options.role == Role::Watch {
+        return watch_only::work(client, options, leadership, tasks).await;
+    }
     let modules = match parts.engine {
         Some(engine) => Modules::around(engine, options.remediators.clone(), options.module_cache.clone()),
         None => Modules::new(options.remediators.clone(), options.module_cache.clone())?,
@@ -326,6 +333,7 @@ async fn work(
         guards: vec![Arc::new(etcd::Guard::new(client.clone(), &context.options.namespace))],
         observers: vec![context.metrics.clone(), Arc::new(notifier)],
         board: context.board.clone(),
+        watch: None,
     };
     let (leads, gauge) = (leadership.clone(), context.metrics.clone());
     tasks.spawn(async move {

@@ -47,7 +47,7 @@ pub struct Said {
 }
 
 /// A remediation's own account.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Told {
     /// Kind, namespace and name.
@@ -67,7 +67,7 @@ pub struct Told {
 }
 
 /// One thing that happened.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
     /// When.
@@ -170,8 +170,9 @@ impl History {
                 text.extend(["  proof: ", &foreign(argument), "\n"]);
             }
         }
-        text.push_str(&style.bold("events"));
-        text.push('\n');
+        if !self.events.is_empty() {
+            text.extend([&style.bold("events"), "\n"]);
+        }
         let rows: Vec<Vec<String>> = self
             .events
             .iter()
@@ -180,7 +181,10 @@ impl History {
                 vec![clock, foreign(&said.of), foreign(&said.reason), foreign(&said.message)]
             })
             .collect();
-        text.push_str(&if rows.is_empty() { "  none\n".to_owned() } else { table(&rows) });
+        text.push_str(&table(&rows));
+        if self.events.is_empty() && self.remediations.is_empty() {
+            text.push_str("nothing is recorded about it, and no event (clusters keep events for an hour by default)\n");
+        }
         text.extend(self.gaps.iter().map(|gap| format!("not read: {}\n", foreign(gap))));
         text
     }

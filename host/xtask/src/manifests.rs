@@ -1,4 +1,5 @@
-//! `deploy/palisade.yaml` is rendered from the chart: one source, two ways to install it.
+//! `deploy/palisade.yaml` is rendered from the chart: one source, two ways to install it. So is `deploy/watch-only.yaml`, which
+//! only watches.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -8,33 +9,42 @@ use anyhow::Context;
 use crate::workspace::{Workspace, cargo};
 use crate::{shell, tools};
 
-/// What the one-file manifest is for; the chart's defaults otherwise.
+/// What the one-file manifests are for; the chart's defaults otherwise.
 const VALUES: &[&str] = &["namespace.render=true", "openshift=false"];
+/// What the manifest that only watches differs in: it comes without definitions, because those that are there are watched.
+const WATCH: &[&str] = &["controller.run=watch", "page.enabled=false", "networkPolicy.enabled=false"];
 /// Namespace of the one-file manifest.
 const NAMESPACE: &str = "palisade-system";
 /// The version that is rendered for; nothing in the chart depends on it but its lower bound.
 const KUBERNETES: &str = "1.36.0";
 const MANIFEST: &str = "deploy/palisade.yaml";
+const WATCH_ONLY: &str = "deploy/watch-only.yaml";
 /// Kinds in the order in which an API server takes them without complaint; what is not named comes after.
 const ORDER: &[&str] = &["Namespace", "CustomResourceDefinition", "ServiceAccount"];
 
-/// Writes the manifest, or fails when it differs from what the chart gives.
+/// Writes the manifests, or fails when one differs from what the chart gives.
 pub fn run(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
-    let rendered = render(workspace)?;
-    let path = workspace.root.join(MANIFEST);
+    one(workspace, MANIFEST, check)?;
+    one(workspace, WATCH_ONLY, check)?;
+    if check { lint(workspace) } else { Ok(()) }
+}
+
+fn one(workspace: &Workspace, manifest: &str, check: bool) -> anyhow::Result<()> {
+    let rendered = render(workspace, manifest)?;
+    let path = workspace.root.join(manifest);
     if !check {
         std::fs::write(&path, &rendered).with_context(|| format!("writing {}", path.display()))?;
-        eprintln!("    {MANIFEST}: {} objects", rendered.matches("\nkind: ").count());
+        eprintln!("    {manifest}: {} objects", rendered.matches("\nkind: ").count());
         return Ok(());
     }
     let stored = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let differs = stored.lines().zip(rendered.lines()).position(|(one, other)| one != other);
     anyhow::ensure!(
         stored == rendered,
-        "{MANIFEST} is not what deploy/chart gives, from line {} on; run `cargo xtask manifests`",
+        "{manifest} is not what deploy/chart gives, from line {} on; run `cargo xtask manifests`",
         differs.unwrap_or_else(|| stored.lines().count().min(rendered.lines().count())) + 1
     );
-    lint(workspace)
+    Ok(())
 }
 
 /// Writes the tables of `deploy/docs`: the tests that compare them write them.
@@ -44,13 +54,19 @@ pub fn docs(workspace: &Workspace) -> anyhow::Result<()> {
     shell::step("writing the tables of deploy/docs", test.env("PALISADE_WRITE_DOCS", "1"))
 }
 
-fn render(workspace: &Workspace) -> anyhow::Result<String> {
+fn render(workspace: &Workspace, manifest: &str) -> anyhow::Result<String> {
     let helm = tools::helm(workspace)?;
     let mut command = Command::new(helm);
-    command.args(["template", "palisade", "deploy/chart", "--namespace", NAMESPACE, "--include-crds"]);
+    command.args(["template", "palisade", "deploy/chart", "--namespace", NAMESPACE]);
+    let (more, title) = if manifest == WATCH_ONLY {
+        (WATCH, "Palisade beside operators that act: it only watches, and tells what it would do (migration.md)")
+    } else {
+        command.arg("--include-crds");
+        (&[][..], "Palisade in one file")
+    };
     // Built from source, Helm takes every cluster for an ancient one unless it is told.
     command.args(["--kube-version", KUBERNETES]);
-    for value in VALUES {
+    for value in VALUES.iter().chain(more) {
         command.args(["--set", value]);
     }
     command.current_dir(&workspace.root);
@@ -59,8 +75,8 @@ fn render(workspace: &Workspace) -> anyhow::Result<String> {
         let kind = document.lines().find_map(|line| line.strip_prefix("kind: ")).unwrap_or_default();
         ORDER.iter().position(|known| *known == kind).unwrap_or(ORDER.len())
     });
-    let mut text = String::from(
-        "# Palisade in one file. Rendered from deploy/chart by `cargo xtask manifests`; change it there.\n\
+    let mut text = format!(
+        "# {title}. Rendered from deploy/chart by `cargo xtask manifests`; change it there.\n\
          # Set your registry before you apply it: deploy/README.md says how.\n",
     );
     for document in documents {

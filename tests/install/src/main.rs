@@ -6,7 +6,9 @@ mod agents;
 mod audit;
 mod commands;
 mod docs;
+mod drill;
 mod leftovers;
+mod migration;
 mod readme;
 mod story;
 
@@ -28,6 +30,9 @@ pub struct Arguments {
     /// The agent program.
     #[arg(long, value_name = "FILE")]
     agent: PathBuf,
+    /// Folder with the definitions and samples of the medik8s operators.
+    #[arg(long, value_name = "FOLDER", env = "PALISADE_FIXTURES", default_value = "../shared/fixtures")]
+    fixtures: PathBuf,
     /// Leave logs and control plane files where they are.
     #[arg(long)]
     keep: bool,

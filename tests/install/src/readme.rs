@@ -20,8 +20,7 @@ pub struct Readme {
 impl Readme {
     /// Reads the page; its commands run beside the folder, with these programs.
     pub fn read(deploy: &Path, kubeconfig: &Path, programs: &[&Path]) -> anyhow::Result<Self> {
-        let page = deploy.join("README.md");
-        let text = std::fs::read_to_string(&page).with_context(|| page.display().to_string())?;
+        let text = text(deploy, "README.md")?;
         let deploy = deploy.canonicalize().with_context(|| deploy.display().to_string())?;
         let folders = programs.iter().filter_map(|program| program.parent()).map(|folder| folder.display().to_string());
         let path = folders.chain(std::env::var("PATH")).collect::<Vec<_>>().join(":");
@@ -29,10 +28,16 @@ impl Readme {
         Ok(Self { text, root, kubeconfig: kubeconfig.to_owned(), path })
     }
 
+    /// Another page of the folder, whose commands run in the same place.
+    pub fn page(&self, deploy: &Path, name: &str) -> anyhow::Result<Self> {
+        let (root, kubeconfig, path) = (self.root.clone(), self.kubeconfig.clone(), self.path.clone());
+        Ok(Self { text: text(deploy, name)?, root, kubeconfig, path })
+    }
+
     /// The block after the mark `<!-- test: NAME -->`.
     pub fn block(&self, name: &str) -> anyhow::Result<&str> {
         let mark = format!("<!-- test: {name} -->");
-        let (_, after) = self.text.split_once(&mark).with_context(|| format!("the README has no mark {mark}"))?;
+        let (_, after) = self.text.split_once(&mark).with_context(|| format!("the page has no mark {mark}"))?;
         let (_, body) = after.split_once("```sh\n").with_context(|| format!("no block of sh follows {mark}"))?;
         let (body, _) = body.split_once("```").with_context(|| format!("the block of {mark} does not end"))?;
         Ok(body)
@@ -42,7 +47,7 @@ impl Readme {
     pub async fn run_with(&self, name: &str, change: impl Fn(&str) -> String) -> anyhow::Result<String> {
         let script = change(self.block(name)?);
         let started = Instant::now();
-        let output = self.shell(&script).await.with_context(|| format!("block {name:?} of the README"))?;
+        let output = self.shell(&script).await.with_context(|| format!("block {name:?} of the page"))?;
         eprintln!("    {name}: {:.1} s", started.elapsed().as_secs_f64());
         Ok(output)
     }
@@ -68,4 +73,9 @@ impl Readme {
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         Ok((output.status.code(), said))
     }
+}
+
+fn text(deploy: &Path, name: &str) -> anyhow::Result<String> {
+    let page = deploy.join(name);
+    std::fs::read_to_string(&page).with_context(|| page.display().to_string())
 }

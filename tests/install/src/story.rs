@@ -21,16 +21,16 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::readme::Readme;
-use crate::{Arguments, agents, audit, commands, docs, leftovers};
+use crate::{Arguments, agents, audit, commands, docs, drill, leftovers, migration};
 
 /// For everything that takes seconds on a machine with nothing else to do.
-const PATIENCE: Duration = Duration::from_mins(4);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
 const NODES: u8 = 4;
 /// Where the workload of the story lives.
 const SHOP: &str = "shop";
 
-pub struct Stand {
-    plane: Plane,
+pub(crate) struct Stand {
+    pub plane: Plane,
     admin: Client,
     pub readme: Readme,
     pub palisade: PathBuf,
@@ -88,6 +88,7 @@ pub async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     what_is_nobodys(&stand, dir, &node).await?;
     docs::yaml(&arguments.deploy, &stand.readme).await?;
     docs::commands(&arguments.deploy, &stand.readme, &node).await?;
+    drill::play(&stand, dir).await?;
 
     chapter("what was used of the rights");
     audit::judge(&stand.admin, &stand.plane.audit.all()?).await?;
@@ -116,13 +117,15 @@ pub async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     ensure!(code == Some(0), "what Helm installed differs from the one file ({code:?}):\n{said}");
     stand.readme.run("helm-uninstall").await?;
     leftovers::anywhere(&stand.readme).await?;
+
+    migration::play(arguments, &stand, dir, &lab, usize::from(NODES)).await?;
     drop(tokens);
     lab.stop().await;
     stand.plane.stop().await;
     Ok(())
 }
 
-fn chapter(title: &str) {
+pub(crate) fn chapter(title: &str) {
     eprintln!("==> {title}");
 }
 
@@ -166,7 +169,7 @@ async fn people(
 }
 
 /// Every node's agent renews its lease by its own token, and claims to fence itself.
-async fn agents_are_up(stand: &Stand, nodes: usize) -> anyhow::Result<()> {
+pub(crate) async fn agents_are_up(stand: &Stand, nodes: usize) -> anyhow::Result<()> {
     let leases: Api<Lease> = Api::namespaced(stand.admin.clone(), NAMESPACE);
     wait::until(PATIENCE, "agents claim to fence themselves", async || {
         let found = leases.list(&ListParams::default()).await?;
@@ -233,7 +236,7 @@ impl Stand {
     }
 
     /// The node that the workload runs on, another one than `not`.
-    async fn runs_on(&self, not: Option<&str>) -> anyhow::Result<String> {
+    pub async fn runs_on(&self, not: Option<&str>) -> anyhow::Result<String> {
         let pods: Api<Pod> = Api::namespaced(self.admin.clone(), SHOP);
         wait::until(PATIENCE, "the workload runs", async || {
             let Some(pod) = pods.get_opt("ledger-0").await? else { return Ok(Err("there is no pod".to_owned())) };
@@ -246,7 +249,7 @@ impl Stand {
     }
 
     /// Waits until the remediation of a node has come so far.
-    async fn remediation(&self, node: &str, stage: Stage) -> anyhow::Result<()> {
+    pub async fn remediation(&self, node: &str, stage: Stage) -> anyhow::Result<()> {
         let api: Api<SelfNodeRemediation> = Api::all(self.admin.clone());
         let started = Instant::now();
         wait::until(PATIENCE, &format!("the remediation of {node} is {stage}"), async || {
@@ -264,7 +267,7 @@ impl Stand {
     }
 
     /// Waits until nothing is unhealthy and nothing is remediated.
-    async fn settled(&self) -> anyhow::Result<()> {
+    pub async fn settled(&self) -> anyhow::Result<()> {
         let remediations: Api<SelfNodeRemediation> = Api::all(self.admin.clone());
         let policies: Api<NodeHealthCheck> = Api::all(self.admin.clone());
         wait::until(PATIENCE, "everything is as before", async || {

@@ -19,7 +19,7 @@ const WANTED: &str =
 
 /// Of the remediations of a node, or of the named one.
 pub async fn find(connection: &Connection, name: &str) -> anyhow::Result<Vec<Claim>> {
-    let all = snapshot(connection).await?;
+    let all = snapshot(connection, None).await?;
     let found: Vec<Claim> = all.remediations.into_iter().filter(|one| is(one, name)).map(carried).collect();
     if found.is_empty() {
         let gaps = if all.gaps.is_empty() { String::new() } else { format!(" ({})", all.gaps.join("; ")) };

@@ -4,7 +4,7 @@
 mod agents;
 mod fix;
 mod leftovers;
-mod look;
+pub mod look;
 #[cfg(test)]
 mod tests;
 

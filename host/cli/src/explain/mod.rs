@@ -26,6 +26,12 @@ pub struct Common {
     /// For people, or for programs.
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
+    /// Tell what a controller that only watches (--run watch) thinks of policies, instead of what their status says.
+    #[arg(long)]
+    watched: bool,
+    /// With --watched: namespace of that controller.
+    #[arg(long, default_value = palisade_api::keys::palisade::NAMESPACE)]
+    watcher_namespace: String,
 }
 
 /// `palisade explain NODE`.
@@ -101,7 +107,7 @@ pub fn explain(arguments: &Explain) -> ExitCode {
 
 /// What `status` tells programs.
 pub async fn overview(connection: &Connection) -> anyhow::Result<serde_json::Value> {
-    Ok(serde_json::to_value(overview::of(&read::read(connection).await?))?)
+    Ok(serde_json::to_value(overview::of(&read::read(connection, None).await?))?)
 }
 
 /// Everything on one screen.
@@ -148,7 +154,8 @@ fn tell(
     common: &Common,
     answer: impl FnOnce(&Snapshot, Style) -> anyhow::Result<(State, String, String)>,
 ) -> anyhow::Result<State> {
-    let snapshot = wait(read::read(&common.connection))?;
+    let watcher = common.watched.then_some(common.watcher_namespace.as_str());
+    let snapshot = wait(read::read(&common.connection, watcher))?;
     let (state, json, text) = answer(&snapshot, Style::of_stdout())?;
     text::show(if common.output == Output::Json { &json } else { &text })?;
     Ok(state)

@@ -25,6 +25,7 @@ mod status;
 mod template;
 mod turn;
 mod views;
+pub mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +75,8 @@ pub struct Options {
     pub observers: Vec<Arc<dyn Observe>>,
     /// Where what is seen is shown.
     pub board: Option<Arc<palisade_page::Board>>,
+    /// Where what would be done is told, if nothing is to be done.
+    pub watch: Option<Arc<watch::Report>>,
 }
 
 /// Wakes policies.
@@ -100,6 +103,8 @@ struct World {
     written: Written,
     refusals: Refusals,
     recent: Arc<recent::Recent>,
+    /// Nothing is written, and this is told instead.
+    watch: Option<Arc<watch::Report>>,
 }
 
 /// A pass over one policy takes no longer; the rest is done in the next.
@@ -113,7 +118,13 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     let nodes = Arc::new(Nodes::default());
     let definitions = Arc::new(Definitions::default());
     let leases = Arc::new(Leases::new(client.clone(), options.lease_namespace));
-    tasks.spawn(prepare(Arc::clone(&leases), options.leadership.clone()));
+    let mut observers = options.observers;
+    match &options.watch {
+        Some(report) => observers.push(Arc::clone(report) as Arc<dyn Observe>),
+        None => {
+            tasks.spawn(prepare(Arc::clone(&leases), options.leadership.clone()));
+        }
+    }
     let recent = Arc::new(recent::Recent::default());
     let world = World {
         client: client.clone(),
@@ -122,10 +133,11 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
         kinds: Kinds::new(client.clone(), policies.clone(), wake.clone(), Arc::clone(&recent), options.board.clone()),
         definitions: Arc::clone(&definitions),
         leases: Arc::clone(&leases),
-        reporter: Reporter::new(client.clone(), options.instance, options.observers.clone()),
+        reporter: Reporter::new(options.watch.is_none().then(|| client.clone()), options.instance, observers.clone()),
         leadership: options.leadership,
         guards: options.guards,
-        observers: options.observers,
+        observers,
+        watch: options.watch,
         written: Written::default(),
         refusals: Refusals::default(),
         recent,

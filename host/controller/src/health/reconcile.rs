@@ -39,12 +39,18 @@ pub(super) async fn reconcile(world: &World, name: &str) -> anyhow::Result<Optio
     match &guarded.0 {
         // Its remediations belong to it and are being collected; nothing new may start.
         Ok(policy) if policy.metadata.deletion_timestamp.is_some() => Ok(None),
-        Ok(policy) => pass(world, &guarded, &world.written.latest(policy)).await,
+        Ok(policy) => match &world.watch {
+            Some(report) => pass(world, &guarded, &report.watched(policy)).await,
+            None => pass(world, &guarded, &world.written.latest(policy)).await,
+        },
         Err(invalid) => {
             let message =
                 format!("NodeHealthCheck {name} cannot be read and is not acted on: {}; correct it", invalid.error);
             world.reporter.failing(&guarded, &message).await;
-            status::write_undecodable(&world.client, name, &message).await?;
+            match &world.watch {
+                Some(report) => report.put(name, status::undecodable(&message)),
+                None => status::write_undecodable(&world.client, name, &message).await?,
+            }
             Ok(None)
         }
     }
@@ -102,7 +108,9 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
         openshift: facts.openshift,
         spare_terminating: facts.spare_terminating,
     };
-    let (changes, failures) = apply(&pass, &first.actions).await;
+    // A dry run has no actions; whoever only watches does not rely on that.
+    let actions = if world.watch.is_some() { &[] } else { first.actions.as_slice() };
+    let (changes, failures) = apply(&pass, actions).await;
     for change in changes {
         scene.take(change);
     }
@@ -110,7 +118,9 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
     // Planned again over what the actions made of the remediations, so that the status shows them at once.
     let report = scene.plan();
     let wanted = status::wanted(policy, &report, &scene.judgement, scene.at);
-    if let Some(written) = status::write(&world.client, policy, &wanted).await? {
+    if world.watch.is_none()
+        && let Some(written) = status::write(&world.client, policy, &wanted).await?
+    {
         world.written.put(written);
         world.reporter.weather(guarded, &report).await;
     }
@@ -202,7 +212,9 @@ async fn give_up(
     let plan = Plan { disabled: Some(hold.clone()), ..Plan::default() };
     world.reporter.planned(guarded, &plan, &Judgement::default()).await;
     let wanted: NodeHealthCheckStatus = status::unusable(policy, &hold, crate::clock::timestamp());
-    if let Some(written) = status::write(&world.client, policy, &wanted).await? {
+    if let Some(report) = &world.watch {
+        report.put(&policy.name_any(), wanted);
+    } else if let Some(written) = status::write(&world.client, policy, &wanted).await? {
         world.written.put(written);
     }
     Ok(None)

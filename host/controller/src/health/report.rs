@@ -44,14 +44,15 @@ const FAILURE: &str = "failure";
 
 /// Writes events. One that cannot be written is logged and never stops the work.
 pub(super) struct Reporter {
-    client: Client,
+    /// None where nothing is written.
+    client: Option<Client>,
     instance: String,
     observers: Vec<Arc<dyn Observe>>,
     standing: Mutex<HashMap<String, Standing>>,
 }
 
 impl Reporter {
-    pub fn new(client: Client, instance: String, observers: Vec<Arc<dyn Observe>>) -> Self {
+    pub fn new(client: Option<Client>, instance: String, observers: Vec<Arc<dyn Observe>>) -> Self {
         let instance = if instance.is_empty() { COMPONENT.to_owned() } else { instance };
         Self { client, instance, observers, standing: Mutex::default() }
     }
@@ -80,6 +81,7 @@ impl Reporter {
     }
 
     async fn write(&self, about: ObjectReference, kind: Kind, reason: &str, message: &str) {
+        let Some(client) = &self.client else { return };
         let now = Time(Timestamp::now());
         let name = about.name.clone().unwrap_or_default();
         let object = Event {
@@ -101,7 +103,7 @@ impl Reporter {
             count: Some(1),
             ..Event::default()
         };
-        let api: Api<Event> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let api: Api<Event> = Api::namespaced(client.clone(), NAMESPACE);
         if let Err(error) = api.create(&PostParams::default(), &object).await {
             tracing::debug!(%error, reason, about = name, "event not recorded");
         }

@@ -175,6 +175,15 @@ fn merge_patch(before: &Map<String, Value>, after: Map<String, Value>) -> Value 
     Value::Object(patch)
 }
 
+/// The status of a policy that cannot be decoded.
+pub(super) fn undecodable(message: &str) -> NodeHealthCheckStatus {
+    NodeHealthCheckStatus {
+        phase: Some(phase::DISABLED.to_owned()),
+        reason: Some(format!("{}: {message}", reason::SPEC_INVALID)),
+        ..NodeHealthCheckStatus::default()
+    }
+}
+
 /// Status of a policy that cannot be decoded: written without knowing what it says otherwise.
 pub(super) async fn write_undecodable(client: &Client, name: &str, message: &str) -> Result<(), kube::Error> {
     let hold = Hold { reason: reason::SPEC_INVALID, message: message.to_owned() };

@@ -20,6 +20,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use kube::api::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use palisade_api::reasons::event;
+use palisade_api::self_node_remediation_config::SelfNodeRemediationConfigSpec;
 use tokio::sync::Notify;
 
 pub use self::daemon_set::tuning;
@@ -39,6 +40,17 @@ const LOOK: Duration = Duration::from_secs(10);
 pub struct Options {
     /// Image of the agents.
     pub image: String,
+}
+
+/// Of a configuration that is not rolled out yet: what keeps it from that, and what in it may be meant otherwise. Each names
+/// field and value.
+pub fn judge(spec: &SelfNodeRemediationConfigSpec) -> (Vec<String>, Vec<String>) {
+    (check::problems(spec), check::warnings(spec).into_iter().map(|warning| warning.text).collect())
+}
+
+/// How long a node may live on after its last confirmed renewal, with this configuration.
+pub fn right_to_live(spec: &SelfNodeRemediationConfigSpec) -> Duration {
+    daemon_set::tuning(spec).time_to_live()
 }
 
 /// Keeps the agents as the configuration says, until the future is dropped.
