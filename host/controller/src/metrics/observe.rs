@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event;
 use palisade_api::NodeHealthCheck;
 use palisade_api::node_health_check::NodeHealthCheckStatus;
 use palisade_core::health::{Action, Judgement, Plan, Verdict};
@@ -20,6 +22,14 @@ impl Observe for Metrics {
         self.gauges(&name, tracked, after, plan);
         self.remediated(&name, tracked, before, after, judgement);
         tracked.known = true;
+    }
+
+    fn seen(&self, event: &Event<DeserializeGuard<NodeHealthCheck>>) {
+        self.seen.policy(event);
+    }
+
+    fn ended(&self, _policy: &str, failed: bool) {
+        self.pass("policy", failed);
     }
 
     fn applied(&self, policy: &NodeHealthCheck, action: &Action) {
@@ -63,6 +73,26 @@ impl Observe for Metrics {
 }
 
 impl Metrics {
+    /// Another process knows better from now on.
+    pub(super) fn step_down(&self) {
+        let families = &self.families;
+        for gauge in [
+            &families.ongoing,
+            &families.in_progress,
+            &families.blocked,
+            &families.observed,
+            &families.healthy,
+            &families.budget_used,
+            &families.budget_limit,
+        ] {
+            gauge.reset();
+        }
+        for tracked in self.policies().values_mut() {
+            // Counters and their series stay, and go with their nodes.
+            *tracked = Tracked { named: std::mem::take(&mut tracked.named), ..Tracked::default() };
+        }
+    }
+
     fn gauges(&self, name: &str, tracked: &mut Tracked, after: &NodeHealthCheckStatus, plan: &Plan) {
         let families = &self.families;
         families.observed.with_label_values(&[name]).set(plan.observed as i64);

@@ -24,9 +24,10 @@ const CONCURRENCY: u16 = 64;
 pub async fn run<K: Remediation>(context: Arc<Context>, mut triggers: UnboundedReceiver<(String, String)>) {
     let api: Api<K> = Api::all(context.client.clone());
     let (store, writer) = reflector::store();
-    let board = context.board.clone();
+    let (board, metrics) = (context.board.clone(), context.metrics.clone());
     let changes = reflector(writer, watcher(api, watcher::Config::default()).default_backoff())
         .inspect_ok(move |event| {
+            metrics.remediation(event);
             if let Some(board) = &board {
                 board.own(event, |object: &K| serde_json::to_value(object.status()).unwrap_or_default());
             }

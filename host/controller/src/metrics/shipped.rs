@@ -1,0 +1,1 @@
+//! What deploy/monitoring names is what is exported.
