@@ -1,4 +1,5 @@
-//! `deploy/palisade.yaml` is rendered from the chart: one source, two ways to install it.
+//! `deploy/palisade.yaml` is rendered from the chart: one source, two ways to install it. So are the objects of the Prometheus
+//! operator for those who install the one file.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -8,8 +9,36 @@ use anyhow::Context;
 use crate::workspace::Workspace;
 use crate::{shell, tools};
 
-/// What the one-file manifest is for; the chart's defaults otherwise.
-const VALUES: &[&str] = &["namespace.render=true", "openshift=false"];
+/// A file that the chart gives.
+struct Rendering {
+    path: &'static str,
+    /// How it begins.
+    about: &'static str,
+    /// What it is for; the chart's defaults otherwise.
+    options: &'static [&'static str],
+}
+
+const RENDERINGS: &[Rendering] = &[
+    Rendering {
+        path: MANIFEST,
+        about: "# Palisade in one file. Rendered from deploy/chart by `cargo xtask manifests`; change it there.\n\
+                # Set your registry before you apply it: deploy/README.md says how.\n",
+        options: &["--include-crds", "--set", "namespace.render=true", "--set", "openshift=false"],
+    },
+    Rendering {
+        path: "deploy/monitoring/prometheus-operator.yaml",
+        about: "# Scraping and alerts for the Prometheus operator. Rendered from deploy/chart by `cargo xtask manifests`; change it\n\
+                # there. Set the labels that your Prometheus selects by, and where you serve deploy/runbooks.\n",
+        options: &[
+            "--show-only",
+            "templates/monitoring.yaml",
+            "--set",
+            "monitoring.enabled=true",
+            "--set",
+            "monitoring.dashboard=false",
+        ],
+    },
+];
 /// Namespace of the one-file manifest.
 const NAMESPACE: &str = "palisade-system";
 /// The version that is rendered for; nothing in the chart depends on it but its lower bound.
@@ -18,44 +47,46 @@ const MANIFEST: &str = "deploy/palisade.yaml";
 /// Kinds in the order in which an API server takes them without complaint; what is not named comes after.
 const ORDER: &[&str] = &["Namespace", "CustomResourceDefinition", "ServiceAccount"];
 
-/// Writes the manifest, or fails when it differs from what the chart gives.
+/// Writes the manifests, or fails when one differs from what the chart gives.
 pub fn run(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
-    let rendered = render(workspace)?;
-    let path = workspace.root.join(MANIFEST);
+    for rendering in RENDERINGS {
+        compare(workspace, rendering, check)?;
+    }
+    if check { lint(workspace) } else { Ok(()) }
+}
+
+fn compare(workspace: &Workspace, rendering: &Rendering, check: bool) -> anyhow::Result<()> {
+    let rendered = render(workspace, rendering)?;
+    let name = rendering.path;
+    let path = workspace.root.join(name);
     if !check {
         std::fs::write(&path, &rendered).with_context(|| format!("writing {}", path.display()))?;
-        eprintln!("    {MANIFEST}: {} objects", rendered.matches("\nkind: ").count());
+        eprintln!("    {name}: {} objects", rendered.matches("\nkind: ").count());
         return Ok(());
     }
     let stored = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let differs = stored.lines().zip(rendered.lines()).position(|(one, other)| one != other);
     anyhow::ensure!(
         stored == rendered,
-        "{MANIFEST} is not what deploy/chart gives, from line {} on; run `cargo xtask manifests`",
+        "{name} is not what deploy/chart gives, from line {} on; run `cargo xtask manifests`",
         differs.unwrap_or_else(|| stored.lines().count().min(rendered.lines().count())) + 1
     );
-    lint(workspace)
+    Ok(())
 }
 
-fn render(workspace: &Workspace) -> anyhow::Result<String> {
+fn render(workspace: &Workspace, rendering: &Rendering) -> anyhow::Result<String> {
     let helm = tools::helm(workspace)?;
     let mut command = Command::new(helm);
-    command.args(["template", "palisade", "deploy/chart", "--namespace", NAMESPACE, "--include-crds"]);
+    command.args(["template", "palisade", "deploy/chart", "--namespace", NAMESPACE]);
     // Built from source, Helm takes every cluster for an ancient one unless it is told.
     command.args(["--kube-version", KUBERNETES]);
-    for value in VALUES {
-        command.args(["--set", value]);
-    }
-    command.current_dir(&workspace.root);
+    command.args(rendering.options).current_dir(&workspace.root);
     let mut documents = documents(&shell::output(&mut command)?);
     documents.sort_by_key(|document| {
         let kind = document.lines().find_map(|line| line.strip_prefix("kind: ")).unwrap_or_default();
         ORDER.iter().position(|known| *known == kind).unwrap_or(ORDER.len())
     });
-    let mut text = String::from(
-        "# Palisade in one file. Rendered from deploy/chart by `cargo xtask manifests`; change it there.\n\
-         # Set your registry before you apply it: deploy/README.md says how.\n",
-    );
+    let mut text = rendering.about.to_owned();
     for document in documents {
         write!(text, "---\n{document}\n")?;
     }

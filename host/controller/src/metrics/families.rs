@@ -1,8 +1,18 @@
 //! Names, labels and buckets.
 
+use palisade_core::fencing::proof::ProofKind;
 use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, exponential_buckets};
 
 use super::catalogue::Maker;
+
+const PROOFS: [ProofKind; 6] = [
+    ProofKind::BootChanged,
+    ProofKind::AgentAcknowledged,
+    ProofKind::LeaseExpired,
+    ProofKind::PoweredOff,
+    ProofKind::MachineGone,
+    ProofKind::HumanConfirmed,
+];
 
 /// Labels of the metrics about one remediation of one node.
 const NODE: [&str; 3] = ["name", "namespace", "remediation"];
@@ -59,7 +69,7 @@ impl Families {
         let histogram = |name: &str, help: &str, labels: &[&str], buckets: Vec<f64>| make.histogram(name, help, labels, buckets);
         // A quarter of a second to an hour and a half.
         let spans = exponential_buckets(0.25, 2.0, 15)?;
-        Ok(Self {
+        let families = Self {
             old: counter(
                 "nodehealthcheck_old_remediation_cr",
                 "Remediations that were still there after 48 hours",
@@ -145,6 +155,20 @@ impl Families {
                 exponential_buckets(0.000_05, 2.0, 16)?,
             )?,
             leader: make.plain_gauge("palisade_leader", "1 while this process acts")?,
-        })
+        };
+        families.begin();
+        Ok(families)
+    }
+
+    /// Counters of which something is known before: Prometheus sees no increase in a series that begins at 1.
+    fn begin(&self) {
+        for proof in PROOFS {
+            self.fence.with_label_values(&[proof.to_string()]);
+        }
+        for of in ["policy", "remediation"] {
+            for result in ["succeeded", "failed"] {
+                self.passes.with_label_values(&[of, result]);
+            }
+        }
     }
 }

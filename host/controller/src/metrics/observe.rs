@@ -95,6 +95,9 @@ impl Metrics {
 
     fn gauges(&self, name: &str, tracked: &mut Tracked, after: &NodeHealthCheckStatus, plan: &Plan) {
         let families = &self.families;
+        // They begin at zero, or nobody sees the first one.
+        families.detect.with_label_values(&[name]);
+        families.recover.with_label_values(&[name]);
         families.observed.with_label_values(&[name]).set(plan.observed as i64);
         families.healthy.with_label_values(&[name]).set(plan.healthy as i64);
         let treated = after.unhealthy_nodes.iter().filter(|node| !node.remediations.is_empty()).count();
