@@ -4,6 +4,7 @@ use palisade_core::fencing::proof::ProofKind;
 use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, exponential_buckets};
 
 use super::catalogue::Maker;
+use crate::remediation::kind::{Remediation, every_kind};
 
 const PROOFS: [ProofKind; 6] = [
     ProofKind::BootChanged,
@@ -66,7 +67,8 @@ impl Families {
     pub fn register(make: &Maker<'_>) -> Result<Self, prometheus::Error> {
         let gauge = |name: &str, help: &str, labels: &[&str]| make.gauge(name, help, labels);
         let counter = |name: &str, help: &str, labels: &[&str]| make.counter(name, help, labels);
-        let histogram = |name: &str, help: &str, labels: &[&str], buckets: Vec<f64>| make.histogram(name, help, labels, buckets);
+        let histogram =
+            |name: &str, help: &str, labels: &[&str], buckets: Vec<f64>| make.histogram(name, help, labels, buckets);
         // A quarter of a second to an hour and a half.
         let spans = exponential_buckets(0.25, 2.0, 15)?;
         let families = Self {
@@ -165,6 +167,7 @@ impl Families {
         for proof in PROOFS {
             self.fence.with_label_values(&[proof.to_string()]);
         }
+        every_kind!(K => drop(self.contradictions.with_label_values(&[<K as Remediation>::KIND])));
         for of in ["policy", "remediation"] {
             for result in ["succeeded", "failed"] {
                 self.passes.with_label_values(&[of, result]);

@@ -8,7 +8,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use palisade_api::NodeHealthCheck;
 use palisade_api::node_health_check::NodeHealthCheckStatus;
-use palisade_core::health::{Action, Judgement, Plan, Verdict};
+use palisade_core::health::{Action, Judgement, Plan, Verdict, steps};
 
 use super::Metrics;
 use super::policy::{Labels, Tracked, blocked, remediations, waiting};
@@ -19,6 +19,10 @@ impl Observe for Metrics {
         let name = before.name_any();
         let mut policies = self.policies();
         let tracked = policies.entry(name.clone()).or_default();
+        for step in steps(&before.spec) {
+            self.families.created.with_label_values(&[name.as_str(), step.kind.as_str()]);
+            tracked.kinds.insert(step.kind);
+        }
         self.gauges(&name, tracked, after, plan);
         self.remediated(&name, tracked, before, after, judgement);
         tracked.known = true;
@@ -89,7 +93,8 @@ impl Metrics {
         }
         for tracked in self.policies().values_mut() {
             // Counters and their series stay, and go with their nodes.
-            *tracked = Tracked { named: std::mem::take(&mut tracked.named), ..Tracked::default() };
+            let (named, kinds) = (std::mem::take(&mut tracked.named), std::mem::take(&mut tracked.kinds));
+            *tracked = Tracked { named, kinds, ..Tracked::default() };
         }
     }
 

@@ -69,7 +69,8 @@ impl Requests {
 
 /// The verb as the API server's audit log has it; `get` includes lists.
 fn verb<B>(request: &Request<B>) -> &'static str {
-    let watches = || request.uri().query().unwrap_or_default().split('&').any(|part| part == "watch=true" || part == "watch=1");
+    let watches =
+        || request.uri().query().unwrap_or_default().split('&').any(|part| part == "watch=true" || part == "watch=1");
     match *request.method() {
         Method::GET if watches() => "watch",
         Method::GET => "get",

@@ -186,7 +186,10 @@ impl Seen {
             gauges.policy.with_label_values(&[name.trim_start_matches('/'), phase, reason]).set(1);
         }
         for (name, (ready, reason)) in &objects.remediators.items {
-            gauges.remediator.with_label_values(&[name.trim_start_matches('/'), reason.as_str()]).set(i64::from(*ready));
+            gauges
+                .remediator
+                .with_label_values(&[name.trim_start_matches('/'), reason.as_str()])
+                .set(i64::from(*ready));
         }
         for gauge in [&gauges.remediations, &gauges.oldest, &gauges.contradicted, &gauges.questions, &gauges.asked] {
             gauge.reset();

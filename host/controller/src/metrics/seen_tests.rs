@@ -54,7 +54,10 @@ fn a_policy_shows_its_phase_why_it_is_disabled_and_that_it_cannot_be_read() {
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }] });
     metrics.seen(&policy("workers", &json!({}), &disabled));
-    says(&metrics, r#"palisade_policy_phase{phase="Disabled",policy="workers",reason="RemediationTemplateNotFound"} 1"#);
+    says(
+        &metrics,
+        r#"palisade_policy_phase{phase="Disabled",policy="workers",reason="RemediationTemplateNotFound"} 1"#,
+    );
     metrics.seen(&policy("workers", &json!({ "minHealthy": [] }), &json!({})));
     says(&metrics, r#"palisade_policy_phase{phase="Disabled",policy="workers",reason="Unreadable"} 1"#);
     // When it is corrected, nothing of before is left.

@@ -51,7 +51,8 @@ fn named(text: &str) -> Vec<(String, Vec<String>)> {
 
 #[test]
 fn metrics_and_their_labels_are_found_in_queries() {
-    let query = r#"sum by (le) (rate(palisade_a_seconds_bucket{policy=~"$policy",x!="a,b"}[5m])) / nodehealthcheck_b > 0"#;
+    let query =
+        r#"sum by (le) (rate(palisade_a_seconds_bucket{policy=~"$policy",x!="a,b"}[5m])) / nodehealthcheck_b > 0"#;
     let keys = ["policy".to_owned(), "x".to_owned()].to_vec();
     assert_eq!(
         named(query),
@@ -66,7 +67,9 @@ fn rules_tests_and_dashboard_name_only_what_is_exported() {
         exported.iter().find(|known| {
             let histogram = known.kind == "histogram";
             let part = name.strip_prefix(&known.name);
-            part.is_some_and(|part| if histogram { ["_bucket", "_sum", "_count"].contains(&part) } else { part.is_empty() })
+            part.is_some_and(
+                |part| if histogram { ["_bucket", "_sum", "_count"].contains(&part) } else { part.is_empty() },
+            )
         })
     };
     // Of the scrape, not of the metric.
@@ -110,6 +113,18 @@ fn every_metric_says_what_it_is_and_in_which_unit() {
 }
 
 #[test]
+fn the_object_of_the_prometheus_operator_has_the_rules_that_are_tested() {
+    let rules: Value = serde_yaml_ng::from_str(&read("deploy/monitoring/rules.yaml")).unwrap();
+    let objects = read("deploy/monitoring/prometheus-operator.yaml");
+    let objects = objects.split("\n---\n").skip(1).map(|text| serde_yaml_ng::from_str::<Value>(text).unwrap());
+    let objects: BTreeMap<String, Value> =
+        objects.map(|object| (object["kind"].as_str().unwrap().to_owned(), object)).collect();
+    assert_eq!(objects["PrometheusRule"]["spec"]["groups"], rules["groups"]);
+    // What it scrapes is the port of the Service, by its name.
+    assert_eq!(objects["ServiceMonitor"]["spec"]["endpoints"][0]["port"], "http");
+}
+
+#[test]
 fn every_alert_has_its_page_and_its_test_and_every_page_its_alert() {
     let tests = read("tests/monitoring/rules.yaml");
     let mut names = BTreeSet::new();
@@ -119,7 +134,10 @@ fn every_alert_has_its_page_and_its_test_and_every_page_its_alert() {
         let severity = alert["labels"]["severity"].as_str().unwrap_or_default();
         assert!(["critical", "warning", "info"].contains(&severity), "{name}: severity {severity:?}");
         for annotation in ["summary", "description"] {
-            assert!(alert["annotations"][annotation].as_str().is_some_and(|text| text.len() > 20), "{name}: {annotation}");
+            assert!(
+                alert["annotations"][annotation].as_str().is_some_and(|text| text.len() > 20),
+                "{name}: {annotation}"
+            );
         }
         let url = format!("https://runbooks.invalid/palisade/{name}.md");
         assert_eq!(alert["annotations"]["runbook_url"], url.as_str(), "{name}");

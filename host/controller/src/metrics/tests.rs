@@ -125,7 +125,12 @@ fn who_does_not_lead_any_more_shows_nothing_that_only_the_leader_knows() {
     let metrics = Metrics::new(Requests::default(), None).unwrap();
     metrics.leads(true);
     let skips = vec![Skip { node: "n2".to_owned(), reason: SkipReason::Excluded }];
-    metrics.passed(&policy(), &treated("n1", 0), &Plan { skips, observed: 3, ..Plan::default() }, &judged("n1", sick(40)));
+    metrics.passed(
+        &policy(),
+        &treated("n1", 0),
+        &Plan { skips, observed: 3, ..Plan::default() },
+        &judged("n1", sick(40)),
+    );
     says(&metrics, r#"palisade_nodes_observed{policy="workers"} 3"#);
     // when another one takes over,
     metrics.leads(false);
