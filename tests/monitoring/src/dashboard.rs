@@ -10,7 +10,7 @@ use crate::prometheus::Prometheus;
 /// One query of a panel.
 struct Query {
     panel: String,
-    query: String,
+    text: String,
     /// Asked for now; otherwise over the range that is shown.
     now: bool,
 }
@@ -33,8 +33,8 @@ pub async fn ask_everything(prometheus: &Prometheus, dashboard: &str) -> anyhow:
     }
     let queries = queries(&dashboard)?;
     let (mut silent, mut wrong) = (Vec::new(), Vec::new());
-    for Query { panel, query, now } in &queries {
-        let found = if *now { prometheus.query(query).await } else { prometheus.graph(query).await };
+    for Query { panel, text, now } in &queries {
+        let found = if *now { prometheus.query(text).await } else { prometheus.graph(text).await };
         match found {
             Ok(found) if found.is_empty() => silent.push(panel.as_str()),
             Ok(_) => {}
@@ -56,7 +56,7 @@ fn queries(dashboard: &Value) -> anyhow::Result<Vec<Query>> {
             ensure!(!query.contains('$'), "{}: a variable that nobody knows: {query}", panel["title"]);
             queries.push(Query {
                 panel: panel["title"].as_str().unwrap_or_default().to_owned(),
-                query,
+                text: query,
                 now: target["instant"] == true,
             });
         }

@@ -77,7 +77,7 @@ impl Prometheus {
     /// What the query gave within the last minutes, as a graph asks.
     pub async fn graph(&self, query: &str) -> anyhow::Result<Vec<Value>> {
         let now = self.query("time()").await?;
-        let end = now.get(0).and_then(Value::as_f64).context("Prometheus does not know the time")?;
+        let end = now.first().and_then(Value::as_f64).context("Prometheus does not know the time")?;
         let path = format!("/api/v1/query_range?query={}&start={}&end={end}&step=1", encoded(query), end - 300.0);
         self.results(&path, query).await
     }

@@ -32,7 +32,9 @@ pub(super) async fn watch(
             board.policy(event);
         }
         if let Ok(event) = &event {
-            observers.iter().for_each(|observer| observer.seen(event));
+            for observer in &observers {
+                observer.seen(event);
+            }
         }
         let wakes = match event {
             Ok(Event::Apply(policy) | Event::Delete(policy)) => name(&policy).map(Wake::Policy),
