@@ -126,6 +126,12 @@ impl Target {
         format!("{}/{}/{}/{}", self.kind, self.namespace, self.name, self.uid)
     }
 
+    /// What is said on its behalf in the log carries kind, namespace, name and node.
+    pub fn span(&self) -> tracing::Span {
+        let Self { kind, namespace, name, node, .. } = self;
+        tracing::info_span!("remediation", kind, namespace, name, node)
+    }
+
     /// For events about it.
     pub fn reference(&self) -> ObjectReference {
         ObjectReference {

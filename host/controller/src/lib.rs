@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::http::header::USER_AGENT;
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::reflector::{Store, store};
 use kube::{Client, Config};
@@ -45,6 +46,7 @@ use tokio::task::JoinSet;
 
 pub use clock::shift as shift_clock;
 pub use jurors::Jurors;
+pub use metrics::Requests;
 pub use palisade_core::fencing::proof::Grade;
 pub use remediation::rights;
 
@@ -143,8 +145,10 @@ impl Default for Options {
 /// Runs the controller until `shutdown` ends.
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let config = config(&options).await?;
-    let parts = Parts { as_user: Some(as_user(config.clone())), ..Parts::default() };
-    run_parts(Client::try_from(config)?, options, parts, shutdown).await
+    let requests = Requests::default();
+    let client = ClientBuilder::try_from(config.clone())?.with_layer(&requests).build();
+    let parts = Parts { as_user: Some(as_user(config)), requests, ..Parts::default() };
+    run_parts(client, options, parts, shutdown).await
 }
 
 /// The same over a client that the caller made.
@@ -161,6 +165,8 @@ pub struct Parts {
     pub engine: Option<Arc<Host>>,
     /// Writes what people say on the page, as them; without it the page answers no questions.
     pub as_user: Option<palisade_page::AsUser>,
+    /// Counts the requests of the client, if it is a layer of it.
+    pub requests: Requests,
 }
 
 /// The same with parts that the caller brings along.
@@ -230,14 +236,24 @@ async fn work(
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
     if options.role == Role::Watch {
-        return watch_only::work(client, options, leadership, tasks).await;
+        return watch_only::work(client, options, parts.requests, leadership, tasks).await;
     }
     let modules = match parts.engine {
         Some(engine) => Modules::around(engine, options.remediators.clone(), options.module_cache.clone()),
         None => Modules::new(options.remediators.clone(), options.module_cache.clone())?,
     };
-    let authority = Arc::new(establish(&client, &options).await);
     let (leases, lease_writer) = store();
+    let metrics = Arc::new(Metrics::new(parts.requests, Some(leases.clone()))?);
+    if let Some(address) = options.listen {
+        // Before anything waits for the API server: whoever probes is told what is missing.
+        let (metrics, role) = (metrics.clone(), options.role);
+        tasks.spawn(async move {
+            if let Err(error) = http::serve(address, metrics, role).await {
+                tracing::error!(%error, "health endpoint");
+            }
+        });
+    }
+    let authority = Arc::new(establish(&client, &options).await);
     let (remediators, remediator_writer) = store();
     let (configs, config_writer) = store();
     let (kinds, mut looks) = remediation::kind::triggers();
@@ -255,7 +271,7 @@ async fn work(
         configs_changed: Arc::default(),
         modules,
         leadership: leadership.clone(),
-        metrics: Arc::new(Metrics::new()?),
+        metrics,
         authority: ProofAuthority::new(),
         fences: Fences::default(),
         events: Recorder::new(options.observer.clone()),
@@ -273,14 +289,6 @@ async fn work(
     watches::start(&context, authority, lease_writer, tasks);
     tasks.spawn(watches::remediators(context.clone(), remediator_writer));
     tasks.spawn(watches::configs(context.clone(), config_writer));
-    if let Some(address) = context.options.listen {
-        let metrics = context.metrics.clone();
-        tasks.spawn(async move {
-            if let Err(error) = http::serve(address, metrics).await {
-                tracing::error!(%error, "health endpoint");
-            }
-        });
-    }
     if let Some((address, board)) = context.options.page.zip(context.board.clone()) {
         let page = palisade_page::Page::new(board, client.clone(), parts.as_user);
         tasks.spawn(async move {

@@ -6,22 +6,23 @@ use kube::Client;
 use tokio::task::JoinSet;
 
 use crate::leader::Leadership;
-use crate::metrics::Metrics;
-use crate::{Options, etcd, health, http};
+use crate::metrics::{Metrics, Requests};
+use crate::{Options, Role, etcd, health, http};
 
 /// Judges policies and tells what would be done, while somebody else acts.
 pub(crate) async fn work(
     client: Client,
     options: Options,
+    requests: Requests,
     leadership: Leadership,
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<()> {
-    let metrics = Arc::new(Metrics::new()?);
+    let metrics = Arc::new(Metrics::new(requests, None)?);
     let report = Arc::new(health::watch::Report::default());
     if let Some(address) = options.listen {
         let metrics = metrics.clone();
         tasks.spawn(async move {
-            if let Err(error) = http::serve(address, metrics).await {
+            if let Err(error) = http::serve(address, metrics, Role::Watch).await {
                 tracing::error!(%error, "health endpoint");
             }
         });

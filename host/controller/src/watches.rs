@@ -42,6 +42,7 @@ pub fn start(context: &Arc<Context>, authority: Arc<Authority>, leases: Writer<L
 /// Keeps the store of remediators filled.
 pub async fn remediators(context: Arc<Context>, writer: Writer<Remediator>) {
     each(reflector(writer, watch(Api::all(context.client.clone()))), |event| {
+        context.metrics.remediator(&event);
         if let Some(board) = &context.board {
             board.module(&event);
         }
@@ -111,6 +112,7 @@ async fn kubelet_leases(context: Arc<Context>) {
 
 async fn nodes(context: Arc<Context>) {
     each(watch(Api::<Node>::all(context.client.clone())), |event| {
+        context.metrics.node(&event);
         if let Some(board) = &context.board {
             board.node(&event);
         }

@@ -17,6 +17,7 @@ mod kit;
 mod languages;
 mod manifests;
 mod model;
+mod monitoring;
 mod netns;
 mod page;
 mod power;
@@ -119,6 +120,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
+    /// Alerts and dashboard: promtool, and a real Prometheus that scrapes a controller with failures on a real control plane.
+    #[command(disable_help_flag = true)]
+    Monitoring {
+        /// Options of the program; `cargo xtask monitoring --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
     /// Faults of the network with agents and controller in network namespaces, on a real control plane.
     #[command(disable_help_flag = true)]
     Netns {
@@ -197,6 +205,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Docs => manifests::docs(&workspace),
         Command::Images => images::check(&workspace),
         Command::Install { options } => install::run(&workspace, &options),
+        Command::Monitoring { options } => monitoring::run(&workspace, &options),
         Command::Netns { options } => netns::run(&workspace, &options),
         Command::Conformance { options } => conformance::run(&workspace, &options),
         Command::KillMatrix { options } => kill_matrix::run(&workspace, &options),

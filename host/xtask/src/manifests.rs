@@ -1,5 +1,5 @@
-//! `deploy/palisade.yaml` is rendered from the chart: one source, two ways to install it. So is `deploy/watch-only.yaml`, which
-//! only watches.
+//! `deploy/palisade.yaml` is rendered from the chart: one source, two ways to install it. So are what only watches, and the
+//! objects of the Prometheus operator for those who install the one file.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -9,42 +9,69 @@ use anyhow::Context;
 use crate::workspace::{Workspace, cargo};
 use crate::{shell, tools};
 
-/// What the one-file manifests are for; the chart's defaults otherwise.
-const VALUES: &[&str] = &["namespace.render=true", "openshift=false"];
-/// What the manifest that only watches differs in: it comes without definitions, because those that are there are watched.
-const WATCH: &[&str] = &["controller.run=watch", "page.enabled=false", "networkPolicy.enabled=false"];
+/// A file that the chart gives.
+struct Rendering {
+    path: &'static str,
+    /// How it begins.
+    about: &'static str,
+    /// What it is for; the chart's defaults otherwise.
+    options: &'static [&'static str],
+}
+
+const RENDERINGS: &[Rendering] = &[
+    Rendering {
+        path: MANIFEST,
+        about: "# Palisade in one file. Rendered from deploy/chart by `cargo xtask manifests`; change it there.\n\
+                # Set your registry before you apply it: deploy/README.md says how.\n",
+        options: &["--include-crds", "--set", "namespace.render=true", "--set", "openshift=false"],
+    },
+    // Without definitions, because those that are there are watched.
+    Rendering {
+        path: "deploy/watch-only.yaml",
+        about: "# Palisade beside operators that act: it only watches, and tells what it would do (migration.md). Rendered from\n\
+                # deploy/chart by `cargo xtask manifests`; change it there.\n\
+                # Set your registry before you apply it: deploy/README.md says how.\n",
+        options: &[
+            "--set",
+            "namespace.render=true",
+            "--set",
+            "openshift=false",
+            "--set",
+            "controller.run=watch",
+            "--set",
+            "page.enabled=false",
+            "--set",
+            "networkPolicy.enabled=false",
+        ],
+    },
+    Rendering {
+        path: "deploy/monitoring/prometheus-operator.yaml",
+        about: "# Scraping and alerts for the Prometheus operator. Rendered from deploy/chart by `cargo xtask manifests`; change it\n\
+                # there. Set the labels that your Prometheus selects by, and where you serve deploy/runbooks.\n",
+        options: &[
+            "--show-only",
+            "templates/monitoring.yaml",
+            "--set",
+            "monitoring.enabled=true",
+            "--set",
+            "monitoring.dashboard=false",
+        ],
+    },
+];
 /// Namespace of the one-file manifest.
 const NAMESPACE: &str = "palisade-system";
 /// The version that is rendered for; nothing in the chart depends on it but its lower bound.
 const KUBERNETES: &str = "1.36.0";
 const MANIFEST: &str = "deploy/palisade.yaml";
-const WATCH_ONLY: &str = "deploy/watch-only.yaml";
 /// Kinds in the order in which an API server takes them without complaint; what is not named comes after.
 const ORDER: &[&str] = &["Namespace", "CustomResourceDefinition", "ServiceAccount"];
 
 /// Writes the manifests, or fails when one differs from what the chart gives.
 pub fn run(workspace: &Workspace, check: bool) -> anyhow::Result<()> {
-    one(workspace, MANIFEST, check)?;
-    one(workspace, WATCH_ONLY, check)?;
-    if check { lint(workspace) } else { Ok(()) }
-}
-
-fn one(workspace: &Workspace, manifest: &str, check: bool) -> anyhow::Result<()> {
-    let rendered = render(workspace, manifest)?;
-    let path = workspace.root.join(manifest);
-    if !check {
-        std::fs::write(&path, &rendered).with_context(|| format!("writing {}", path.display()))?;
-        eprintln!("    {manifest}: {} objects", rendered.matches("\nkind: ").count());
-        return Ok(());
+    for rendering in RENDERINGS {
+        compare(workspace, rendering, check)?;
     }
-    let stored = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let differs = stored.lines().zip(rendered.lines()).position(|(one, other)| one != other);
-    anyhow::ensure!(
-        stored == rendered,
-        "{manifest} is not what deploy/chart gives, from line {} on; run `cargo xtask manifests`",
-        differs.unwrap_or_else(|| stored.lines().count().min(rendered.lines().count())) + 1
-    );
-    Ok(())
+    if check { lint(workspace) } else { Ok(()) }
 }
 
 /// Writes the tables of `deploy/docs`: the tests that compare them write them.
@@ -54,31 +81,38 @@ pub fn docs(workspace: &Workspace) -> anyhow::Result<()> {
     shell::step("writing the tables of deploy/docs", test.env("PALISADE_WRITE_DOCS", "1"))
 }
 
-fn render(workspace: &Workspace, manifest: &str) -> anyhow::Result<String> {
+fn compare(workspace: &Workspace, rendering: &Rendering, check: bool) -> anyhow::Result<()> {
+    let rendered = render(workspace, rendering)?;
+    let name = rendering.path;
+    let path = workspace.root.join(name);
+    if !check {
+        std::fs::write(&path, &rendered).with_context(|| format!("writing {}", path.display()))?;
+        eprintln!("    {name}: {} objects", rendered.matches("\nkind: ").count());
+        return Ok(());
+    }
+    let stored = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let differs = stored.lines().zip(rendered.lines()).position(|(one, other)| one != other);
+    anyhow::ensure!(
+        stored == rendered,
+        "{name} is not what deploy/chart gives, from line {} on; run `cargo xtask manifests`",
+        differs.unwrap_or_else(|| stored.lines().count().min(rendered.lines().count())) + 1
+    );
+    Ok(())
+}
+
+fn render(workspace: &Workspace, rendering: &Rendering) -> anyhow::Result<String> {
     let helm = tools::helm(workspace)?;
     let mut command = Command::new(helm);
     command.args(["template", "palisade", "deploy/chart", "--namespace", NAMESPACE]);
-    let (more, title) = if manifest == WATCH_ONLY {
-        (WATCH, "Palisade beside operators that act: it only watches, and tells what it would do (migration.md)")
-    } else {
-        command.arg("--include-crds");
-        (&[][..], "Palisade in one file")
-    };
     // Built from source, Helm takes every cluster for an ancient one unless it is told.
     command.args(["--kube-version", KUBERNETES]);
-    for value in VALUES.iter().chain(more) {
-        command.args(["--set", value]);
-    }
-    command.current_dir(&workspace.root);
+    command.args(rendering.options).current_dir(&workspace.root);
     let mut documents = documents(&shell::output(&mut command)?);
     documents.sort_by_key(|document| {
         let kind = document.lines().find_map(|line| line.strip_prefix("kind: ")).unwrap_or_default();
         ORDER.iter().position(|known| *known == kind).unwrap_or(ORDER.len())
     });
-    let mut text = format!(
-        "# {title}. Rendered from deploy/chart by `cargo xtask manifests`; change it there.\n\
-         # Set your registry before you apply it: deploy/README.md says how.\n",
-    );
+    let mut text = rendering.about.to_owned();
     for document in documents {
         write!(text, "---\n{document}\n")?;
     }

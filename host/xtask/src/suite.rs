@@ -12,7 +12,7 @@ use crate::demo::Parts;
 use crate::workspace::{Workspace, cargo};
 use crate::{
     bench, build, check, conformance, controlplane, crds, differential, etcd, guests, images, install, kill_matrix,
-    kit, languages, manifests, model, netns, page, power, registry, shell, simulate, tools, vm,
+    kit, languages, manifests, model, monitoring, netns, page, power, registry, shell, simulate, tools, vm,
 };
 
 type Work = fn(&Workspace) -> anyhow::Result<()>;
@@ -65,6 +65,7 @@ const TRACKS: &[Track] = &[
             ("images", images::check),
             ("controlplane", controlplane_itself),
             ("etcd", etcd::run),
+            ("monitoring", |workspace| monitoring::run(workspace, &[])),
             ("kill-matrix", kill_matrix::step),
             ("model", whole_model),
             ("simulate", |workspace| simulate::run(workspace, &simulate::Options::SUITE)),

@@ -191,7 +191,7 @@ impl World {
             ..Options::default()
         };
         let parts =
-            Parts { jurors: Some(Arc::new(jurors)), engine: Some(Arc::clone(&self.shared.engine)), as_user: None };
+            Parts { jurors: Some(Arc::new(jurors)), engine: Some(Arc::clone(&self.shared.engine)), ..Parts::default() };
         trace.say(&format!("{actor} starts"));
         let oracle = self.around.oracle.clone();
         let task = tokio::spawn(async move {

@@ -19,6 +19,7 @@ use palisade_core::fencing::proof::{Grade, Proof};
 use palisade_core::fencing::prover::{Event, Evidence};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 pub use state::{FenceState, Happened, Spans};
 
@@ -74,7 +75,8 @@ impl Fences {
         let leadership = context.leadership.clone();
         let (events, inbox) = mpsc::unbounded_channel();
         let inbox = (events.clone(), inbox);
-        let session = session::run(context.clone(), wanted, state.clone(), wake.clone(), inbox);
+        let span = wanted.target.span();
+        let session = session::run(context.clone(), wanted, state.clone(), wake.clone(), inbox).instrument(span);
         // Who loses the lead stops at once; the next leader attaches to the intent.
         let task = tokio::spawn(async move { leadership.only_leading(session).await.unwrap_or_default() });
         sessions.insert(uid, Session { node, state, wake, task, events });

@@ -144,7 +144,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     };
     tasks.spawn(definitions::watch(client.clone(), definitions, wake.clone()));
     tasks.spawn(leases::watch(leases, Arc::clone(&nodes), policies.clone(), wake.clone()));
-    tasks.spawn(policies::watch(client.clone(), writer, wake.clone(), options.board));
+    tasks.spawn(policies::watch(client.clone(), writer, wake.clone(), world.observers.clone(), options.board));
     tasks.spawn(nodes::watch(client, nodes, policies, wake));
     tokio::select! {
         biased;
@@ -199,6 +199,8 @@ async fn work(world: &World, mut wakes: mpsc::UnboundedReceiver<Wake>) {
                 follows = true;
                 break;
             };
+            let failed = !matches!(result, Ok(Ok(_)));
+            world.observers.iter().for_each(|observer| observer.ended(&name, failed));
             match result {
                 Ok(Ok(again_in)) => queue.succeeded(&name, again_in, Instant::now()),
                 Ok(Err(error)) => {

@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event;
 use palisade_api::NodeHealthCheck;
 use palisade_api::node_health_check::NodeHealthCheckStatus;
 use palisade_core::health::{Action, Judgement, Plan};
@@ -26,6 +28,16 @@ pub trait Observe: Debug + Send + Sync {
     /// from it.
     fn passed(&self, before: &NodeHealthCheck, after: &NodeHealthCheckStatus, plan: &Plan, judgement: &Judgement) {
         let _ = (before, after, plan, judgement);
+    }
+
+    /// The watch of the policies said something; told by every process, whether it acts or not.
+    fn seen(&self, event: &Event<DeserializeGuard<NodeHealthCheck>>) {
+        let _ = event;
+    }
+
+    /// A pass over a policy ended; one that failed is tried again.
+    fn ended(&self, policy: &str, failed: bool) {
+        let _ = (policy, failed);
     }
 
     /// Nodes may have gone; the question is whether the node of this name exists.

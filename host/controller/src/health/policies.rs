@@ -12,13 +12,14 @@ use palisade_api::NodeHealthCheck;
 use palisade_core::health::Selector;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Guarded, Wake};
+use super::{Guarded, Observe, Wake};
 
 /// Fills the store and wakes policies that changed.
 pub(super) async fn watch(
     client: Client,
     writer: Writer<Guarded>,
     wake: UnboundedSender<Wake>,
+    observers: Vec<Arc<dyn Observe>>,
     board: Option<Arc<palisade_page::Board>>,
 ) {
     let stream = watcher(Api::<Guarded>::all(client), watcher::Config::default())
@@ -29,6 +30,11 @@ pub(super) async fn watch(
     while let Some(event) = stream.next().await {
         if let (Some(board), Ok(event)) = (&board, &event) {
             board.policy(event);
+        }
+        if let Ok(event) = &event {
+            for observer in &observers {
+                observer.seen(event);
+            }
         }
         let wakes = match event {
             Ok(Event::Apply(policy) | Event::Delete(policy)) => name(&policy).map(Wake::Policy),

@@ -1,9 +1,19 @@
 //! Names, labels and buckets.
 
-use prometheus::core::Collector;
-use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, exponential_buckets,
-};
+use palisade_core::fencing::proof::ProofKind;
+use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, exponential_buckets};
+
+use super::catalogue::Maker;
+use crate::remediation::kind::{Remediation, every_kind};
+
+const PROOFS: [ProofKind; 6] = [
+    ProofKind::BootChanged,
+    ProofKind::AgentAcknowledged,
+    ProofKind::LeaseExpired,
+    ProofKind::PoweredOff,
+    ProofKind::MachineGone,
+    ProofKind::HumanConfirmed,
+];
 
 /// Labels of the metrics about one remediation of one node.
 const NODE: [&str; 3] = ["name", "namespace", "remediation"];
@@ -43,21 +53,25 @@ pub(super) struct Families {
     pub recover: HistogramVec,
     /// Whether this process acts.
     pub leader: IntGauge,
+    /// Passes over policies and remediations.
+    pub passes: IntCounterVec,
+    /// Boots that were seen alive after their end.
+    pub contradictions: IntCounterVec,
+    /// Calls of components.
+    pub calls: IntCounterVec,
+    /// How long they took.
+    pub call_seconds: HistogramVec,
 }
 
 impl Families {
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge =
-            |name: &str, help: &str, labels: &[&str]| added(registry, IntGaugeVec::new(Opts::new(name, help), labels)?);
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            added(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
-        };
-        let histogram = |name: &str, help: &str, labels: &[&str], buckets: Vec<f64>| {
-            added(registry, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels)?)
-        };
+    pub fn register(make: &Maker<'_>) -> Result<Self, prometheus::Error> {
+        let gauge = |name: &str, help: &str, labels: &[&str]| make.gauge(name, help, labels);
+        let counter = |name: &str, help: &str, labels: &[&str]| make.counter(name, help, labels);
+        let histogram =
+            |name: &str, help: &str, labels: &[&str], buckets: Vec<f64>| make.histogram(name, help, labels, buckets);
         // A quarter of a second to an hour and a half.
         let spans = exponential_buckets(0.25, 2.0, 15)?;
-        Ok(Self {
+        let families = Self {
             old: counter(
                 "nodehealthcheck_old_remediation_cr",
                 "Remediations that were still there after 48 hours",
@@ -120,12 +134,44 @@ impl Families {
                 &["policy"],
                 spans,
             )?,
-            leader: added(registry, IntGauge::new("palisade_leader", "1 while this process acts")?)?,
-        })
+            passes: counter(
+                "palisade_passes_total",
+                "Passes over a policy or a remediation, by how they ended; one that failed is tried again",
+                &["loop", "result"],
+            )?,
+            contradictions: counter(
+                "palisade_contradictions_total",
+                "Boots that gave a sign of life after their end was proven",
+                &["kind"],
+            )?,
+            calls: counter(
+                "palisade_module_calls_total",
+                "Calls of remediators' components, by whether they gave an answer",
+                &["remediator", "result"],
+            )?,
+            // 50 microseconds to 1.6 s.
+            call_seconds: histogram(
+                "palisade_module_call_duration_seconds",
+                "How long calls of remediators' components took",
+                &["remediator"],
+                exponential_buckets(0.000_05, 2.0, 16)?,
+            )?,
+            leader: make.plain_gauge("palisade_leader", "1 while this process acts")?,
+        };
+        families.begin();
+        Ok(families)
     }
-}
 
-fn added<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
+    /// Counters of which something is known before: Prometheus sees no increase in a series that begins at 1.
+    fn begin(&self) {
+        for proof in PROOFS {
+            self.fence.with_label_values(&[proof.to_string()]);
+        }
+        every_kind!(K => drop(self.contradictions.with_label_values(&[<K as Remediation>::KIND])));
+        for of in ["policy", "remediation"] {
+            for result in ["succeeded", "failed"] {
+                self.passes.with_label_values(&[of, result]);
+            }
+        }
+    }
 }

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event;
 use palisade_api::NodeHealthCheck;
 use palisade_api::node_health_check::NodeHealthCheckStatus;
-use palisade_core::health::{Action, Judgement, Plan, Verdict};
+use palisade_core::health::{Action, Judgement, Plan, Verdict, steps};
 
 use super::Metrics;
 use super::policy::{Labels, Tracked, blocked, remediations, waiting};
@@ -17,9 +19,21 @@ impl Observe for Metrics {
         let name = before.name_any();
         let mut policies = self.policies();
         let tracked = policies.entry(name.clone()).or_default();
+        for step in steps(&before.spec) {
+            self.families.created.with_label_values(&[name.as_str(), step.kind.as_str()]);
+            tracked.kinds.insert(step.kind);
+        }
         self.gauges(&name, tracked, after, plan);
         self.remediated(&name, tracked, before, after, judgement);
         tracked.known = true;
+    }
+
+    fn seen(&self, event: &Event<DeserializeGuard<NodeHealthCheck>>) {
+        self.seen.policy(event);
+    }
+
+    fn ended(&self, _policy: &str, failed: bool) {
+        self.pass("policy", failed);
     }
 
     fn applied(&self, policy: &NodeHealthCheck, action: &Action) {
@@ -63,8 +77,32 @@ impl Observe for Metrics {
 }
 
 impl Metrics {
+    /// Another process knows better from now on.
+    pub(super) fn step_down(&self) {
+        let families = &self.families;
+        for gauge in [
+            &families.ongoing,
+            &families.in_progress,
+            &families.blocked,
+            &families.observed,
+            &families.healthy,
+            &families.budget_used,
+            &families.budget_limit,
+        ] {
+            gauge.reset();
+        }
+        for tracked in self.policies().values_mut() {
+            // Counters and their series stay, and go with their nodes.
+            let (named, kinds) = (std::mem::take(&mut tracked.named), std::mem::take(&mut tracked.kinds));
+            *tracked = Tracked { named, kinds, ..Tracked::default() };
+        }
+    }
+
     fn gauges(&self, name: &str, tracked: &mut Tracked, after: &NodeHealthCheckStatus, plan: &Plan) {
         let families = &self.families;
+        // They begin at zero, or nobody sees the first one.
+        families.detect.with_label_values(&[name]);
+        families.recover.with_label_values(&[name]);
         families.observed.with_label_values(&[name]).set(plan.observed as i64);
         families.healthy.with_label_values(&[name]).set(plan.healthy as i64);
         let treated = after.unhealthy_nodes.iter().filter(|node| !node.remediations.is_empty()).count();

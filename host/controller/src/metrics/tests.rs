@@ -10,7 +10,7 @@ use palisade_api::NodeHealthCheck;
 use palisade_api::node_health_check::{NodeHealthCheckSpec, NodeHealthCheckStatus, Remediation, UnhealthyNode};
 use palisade_core::health::{Action, Judgement, ObjectKey, Plan, Skip, SkipReason, Verdict};
 
-use super::Metrics;
+use super::{Metrics, Requests};
 use crate::health::Observe;
 
 fn policy() -> NodeHealthCheck {
@@ -56,7 +56,7 @@ fn says_nothing_of(metrics: &Metrics, part: &str) {
 
 #[test]
 fn a_remediation_is_counted_from_its_beginning_to_its_end_and_goes_with_the_node() {
-    let metrics = Metrics::new().unwrap();
+    let metrics = Metrics::new(Requests::default(), None).unwrap();
     let healthy = NodeHealthCheckStatus::default();
     metrics.passed(&policy(), &healthy, &Plan::default(), &judged("n1", soon()));
     // Given a node that gets a remediation,
@@ -84,7 +84,7 @@ fn a_remediation_is_counted_from_its_beginning_to_its_end_and_goes_with_the_node
 
 #[test]
 fn who_recovers_before_anything_was_done_is_counted() {
-    let metrics = Metrics::new().unwrap();
+    let metrics = Metrics::new(Requests::default(), None).unwrap();
     let status = NodeHealthCheckStatus::default();
     for verdict in [soon(), Verdict::NotMatching, sick(10), sick(11), Verdict::NotMatching, Verdict::NotMatching] {
         metrics.passed(&policy(), &status, &Plan::default(), &judged("n1", verdict));
@@ -94,7 +94,7 @@ fn who_recovers_before_anything_was_done_is_counted() {
 
 #[test]
 fn blocked_nodes_are_counted_by_reason_and_a_reason_that_is_over_is_zero() {
-    let metrics = Metrics::new().unwrap();
+    let metrics = Metrics::new(Requests::default(), None).unwrap();
     let status = NodeHealthCheckStatus::default();
     let skip = |node: &str| Skip { node: node.to_owned(), reason: SkipReason::Excluded };
     let plan = Plan { skips: vec![skip("n1"), skip("n2")], ..Plan::default() };
@@ -108,7 +108,7 @@ fn blocked_nodes_are_counted_by_reason_and_a_reason_that_is_over_is_zero() {
 
 #[test]
 fn a_restart_counts_the_end_of_what_it_finds_but_not_its_beginning() {
-    let metrics = Metrics::new().unwrap();
+    let metrics = Metrics::new(Requests::default(), None).unwrap();
     let mut policy = policy();
     policy.status = Some(treated("n1", 400));
     metrics.passed(&policy, &treated("n1", 400), &Plan::default(), &judged("n1", sick(500)));
@@ -120,8 +120,38 @@ fn a_restart_counts_the_end_of_what_it_finds_but_not_its_beginning() {
 }
 
 #[test]
+fn who_does_not_lead_any_more_shows_nothing_that_only_the_leader_knows() {
+    // Given a leader that knows of a remediation and of a node that is held back,
+    let metrics = Metrics::new(Requests::default(), None).unwrap();
+    metrics.leads(true);
+    let skips = vec![Skip { node: "n2".to_owned(), reason: SkipReason::Excluded }];
+    metrics.passed(
+        &policy(),
+        &treated("n1", 0),
+        &Plan { skips, observed: 3, ..Plan::default() },
+        &judged("n1", sick(40)),
+    );
+    says(&metrics, r#"palisade_nodes_observed{policy="workers"} 3"#);
+    // when another one takes over,
+    metrics.leads(false);
+    // then its gauges do not go on saying so beside those of the new leader, and what it counted stays;
+    says(&metrics, "palisade_leader 0");
+    for gauge in ["nodes_blocked{", "nodes_observed{", "remediations_in_progress{", "ongoing_remediation{"] {
+        says_nothing_of(&metrics, gauge);
+    }
+    says(&metrics, r#"palisade_remediations_created_total{policy="workers",remediation="Foo"} 1"#);
+    // when it leads again, what it finds is not counted as new.
+    metrics.leads(true);
+    let mut policy = policy();
+    policy.status = Some(treated("n1", 60));
+    metrics.passed(&policy, &treated("n1", 60), &Plan::default(), &judged("n1", sick(100)));
+    says(&metrics, r#"palisade_remediations_created_total{policy="workers",remediation="Foo"} 1"#);
+    says(&metrics, r#"nodehealthcheck_ongoing_remediation{name="n1",namespace="rem",remediation="Foo"} 1"#);
+}
+
+#[test]
 fn an_old_remediation_is_counted_under_its_node() {
-    let metrics = Metrics::new().unwrap();
+    let metrics = Metrics::new(Requests::default(), None).unwrap();
     let flag = Action::FlagOld { remediation: ObjectKey::default(), node: "n1".to_owned() };
     metrics.applied(&policy(), &flag);
     says(&metrics, r#"nodehealthcheck_old_remediation_cr{name="n1",namespace=""} 1"#);

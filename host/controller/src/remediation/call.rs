@@ -219,6 +219,7 @@ impl<K: Remediation> Pass<K> {
         let message = format!("CONTRADICTION, nothing more is released: {what}");
         status::set(&mut self.status.conditions, CONTRADICTED, "True", "SignOfLife", &message);
         self.save().await?;
+        self.context.metrics.contradicted(K::KIND);
         tracing::error!(node = self.target.node, intent, what, "contradiction");
         self.event(Kind::Warning, event::FAILED, &message).await;
         Ok(())
@@ -246,7 +247,9 @@ impl<K: Remediation> Pass<K> {
         let report = crate::blocking::run(move || module.call(&input, &limits, &granted))
             .await
             .ok_or_else(|| Error::Busy("the call of the component was cancelled".to_owned()))?;
-        self.context.modules.measured(served.module.digest(), report.took, report.outcome.is_ok());
+        let answered = report.outcome.is_ok();
+        self.context.modules.measured(served.module.digest(), report.took, answered);
+        self.context.metrics.called(&served.remediator, report.took, answered);
         Ok(report)
     }
 

@@ -10,9 +10,10 @@ use kube::runtime::controller::{Action, Config, ReconcileRequest, applier};
 use kube::runtime::reflector::{self, ObjectRef, reflector};
 use kube::runtime::watcher::{self, watcher};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tracing::Instrument;
 
 use super::kind::Remediation;
-use super::pass;
+use super::{pass, target};
 use crate::context::Context;
 use crate::error::Error;
 
@@ -24,9 +25,10 @@ const CONCURRENCY: u16 = 64;
 pub async fn run<K: Remediation>(context: Arc<Context>, mut triggers: UnboundedReceiver<(String, String)>) {
     let api: Api<K> = Api::all(context.client.clone());
     let (store, writer) = reflector::store();
-    let board = context.board.clone();
+    let (board, metrics) = (context.board.clone(), context.metrics.clone());
     let changes = reflector(writer, watcher(api, watcher::Config::default()).default_backoff())
         .inspect_ok(move |event| {
+            metrics.remediation(event);
             if let Some(board) = &board {
                 board.own(event, |object: &K| serde_json::to_value(object.status()).unwrap_or_default());
             }
@@ -59,7 +61,9 @@ pub async fn run<K: Remediation>(context: Arc<Context>, mut triggers: UnboundedR
 /// comes back; a follower keeps its place in the queue, but no request.
 async fn reconcile<K: Remediation>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Error> {
     let leadership = context.leadership.clone();
-    if let Some(result) = leadership.only_leading(pass::reconcile(object, context)).await {
+    let span = object.target(target::node_name(&*object)).span();
+    let pass = pass::reconcile(object, context).instrument(span);
+    if let Some(result) = leadership.only_leading(pass).await {
         return result;
     }
     leadership.gained().await;

@@ -53,6 +53,10 @@ pub async fn reconcile<K: Remediation>(object: Arc<K>, context: Arc<Context>) ->
     let uid = pass.target.uid.clone();
     // Dropped at whatever line it is: that is what a crash would do, too.
     let result = within(LIMIT, "the pass", pass.run()).await;
+    // Whoever lost a race looks again: that is no failure.
+    if !matches!(result, Err(Error::Conflict)) {
+        pass.context.metrics.reconciled(result.is_err());
+    }
     match result {
         Ok(action) => {
             pass.retries().remove(&uid);
