@@ -66,7 +66,7 @@ pub fn none(carrier: Option<&Remediation>) -> Check {
         format!("there is none{}", waits.map(|waits| format!("; it waits for {waits}")).unwrap_or_default())
     };
     let outcome = if contradicted { Outcome::Wrong } else { Outcome::Unknown };
-    Check { check: "certificate", outcome, needed: true, what }
+    Check { name: "certificate", outcome, needed: true, what }
 }
 
 /// The checks so far.
@@ -75,19 +75,19 @@ pub struct List(Vec<Check>);
 
 impl List {
     /// It is so, or it is not.
-    pub fn judge(&mut self, check: &'static str, holds: bool, what: String) {
+    pub fn judge(&mut self, name: &'static str, holds: bool, what: String) {
         let outcome = if holds { Outcome::Ok } else { Outcome::Wrong };
-        self.0.push(Check { check, outcome, needed: true, what });
+        self.0.push(Check { name, outcome, needed: true, what });
     }
 
     /// The argument rests on it, and it is not there.
-    pub fn missing(&mut self, check: &'static str, what: String) {
-        self.0.push(Check { check, outcome: Outcome::Unknown, needed: true, what });
+    pub fn missing(&mut self, name: &'static str, what: String) {
+        self.0.push(Check { name, outcome: Outcome::Unknown, needed: true, what });
     }
 
     /// No certificate can show it.
-    pub fn beyond(&mut self, check: &'static str, what: String) {
-        self.0.push(Check { check, outcome: Outcome::Unknown, needed: false, what });
+    pub fn beyond(&mut self, name: &'static str, what: String) {
+        self.0.push(Check { name, outcome: Outcome::Unknown, needed: false, what });
     }
 
     /// The checks.

@@ -7,6 +7,7 @@ mod reality;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -73,7 +74,8 @@ enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Check {
     /// Stable for scripts.
-    check: &'static str,
+    #[serde(rename = "check")]
+    name: &'static str,
     outcome: Outcome,
     /// Whether the argument of the certificate rests on it.
     needed: bool,
@@ -193,14 +195,15 @@ fn text(report: &Report, style: Style) -> String {
                 (Outcome::Unknown, true) => style.busy("cannot be checked"),
                 (Outcome::Unknown, false) => style.bold("not checked      "),
             };
-            text.push_str(&format!("  {word}  {:<13} {}\n", check.check, foreign(&check.what)));
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  {word}  {:<13} {}", check.name, foreign(&check.what));
         }
         let verdict = match one.verdict {
             Verdict::Holds => style.good("it holds"),
             Verdict::NotEnough => style.busy("there is not enough in it to tell"),
             Verdict::DoesNotHold => style.bad("it does not hold"),
         };
-        text.push_str(&format!("  {verdict}\n"));
+        let _ = writeln!(text, "  {verdict}");
     }
     if !report.compared_with_cluster {
         text.push_str(

@@ -29,7 +29,7 @@ fn acknowledged() -> Value {
     text
 }
 
-fn carried(certificate: Value) -> Value {
+fn carried(certificate: &Value) -> Value {
     let proven = certificate["provenAt"].clone();
     json!({
         "apiVersion": "self-node-remediation.medik8s.io/v1alpha1", "kind": "SelfNodeRemediation",
@@ -50,7 +50,7 @@ fn verdict(value: &Value) -> (Verdict, Vec<Check>) {
 
 fn wrong(value: &Value) -> Vec<&'static str> {
     let (_, checks) = verdict(value);
-    checks.iter().filter(|check| check.outcome == Outcome::Wrong).map(|check| check.check).collect()
+    checks.iter().filter(|check| check.outcome == Outcome::Wrong).map(|check| check.name).collect()
 }
 
 fn with(mut value: Value, path: &str, to: Value) -> Value {
@@ -66,7 +66,7 @@ fn without(mut value: Value, field: &str) -> Value {
 #[test]
 fn what_a_controller_writes_holds_alone_and_in_its_remediation() {
     for certificate in [expired(), acknowledged()] {
-        for value in [certificate.clone(), carried(certificate.clone())] {
+        for value in [certificate.clone(), carried(&certificate)] {
             let (verdict, checks) = verdict(&value);
             assert_eq!(verdict, Verdict::Holds, "{checks:#?}");
         }
@@ -74,17 +74,17 @@ fn what_a_controller_writes_holds_alone_and_in_its_remediation() {
     let mut changed = acknowledged();
     changed["proof"] = json!("BootChanged");
     changed["newBootId"] = json!("b2");
-    assert_eq!(verdict(&carried(changed)).0, Verdict::Holds);
+    assert_eq!(verdict(&carried(&changed)).0, Verdict::Holds);
     let mut person = acknowledged();
     person["proof"] = json!("HumanConfirmed");
-    assert_eq!(verdict(&carried(person.clone())).0, Verdict::Holds);
+    assert_eq!(verdict(&carried(&person)).0, Verdict::Holds);
     assert_eq!(verdict(&without(person, "explanation")).0, Verdict::NotEnough);
 }
 
 #[test]
 fn the_numbers_are_those_of_the_core() {
     let (_, checks) = verdict(&expired());
-    let wait = checks.iter().find(|check| check.check == "wait").unwrap();
+    let wait = checks.iter().find(|check| check.name == "wait").unwrap();
     assert_eq!(wait.what, "counted for 1m33.5s of timeToLive 1m12s + reset 20s + margin 1.42s = 1m33.42s");
 }
 
@@ -127,7 +127,7 @@ fn a_certificate_with_one_thing_changed_does_not_hold() {
 
 #[test]
 fn a_certificate_of_another_remediation_does_not_hold() {
-    let good = carried(expired());
+    let good = carried(&expired());
     for (path, to, check) in [
         ("/status/palisade/node", json!("n9"), "node"),
         ("/status/palisade/fencing/intentUid", json!("i2"), "intent"),
@@ -152,7 +152,7 @@ fn what_is_not_in_it_is_said_and_not_guessed() {
     }
     let older = without(without(expired(), "terms"), "countedFor");
     let (_, checks) = verdict(&older);
-    let jury = checks.iter().find(|check| check.check == "jury").unwrap();
+    let jury = checks.iter().find(|check| check.name == "jury").unwrap();
     assert!(jury.outcome == Outcome::Unknown && jury.what.contains("terms.jury"), "{jury:?}");
     // Without a watchdog it matters whether the agent ran at the end, and no certificate says that.
     let mut bare = without(expired(), "watchdogTimeout");
@@ -163,11 +163,11 @@ fn what_is_not_in_it_is_said_and_not_guessed() {
 
 #[test]
 fn lists_yaml_and_missing_certificates_are_understood() {
-    let list = json!({ "kind": "List", "items": [carried(expired()), carried(acknowledged())] });
+    let list = json!({ "kind": "List", "items": [carried(&expired()), carried(&acknowledged())] });
     assert_eq!(input::parse(&list.to_string(), "f").unwrap().len(), 2);
-    let yaml = serde_yaml_ng::to_string(&carried(expired())).unwrap();
+    let yaml = serde_yaml_ng::to_string(&carried(&expired())).unwrap();
     assert_eq!(input::parse(&yaml, "f").unwrap().len(), 1);
-    let mut none = carried(expired());
+    let mut none = carried(&expired());
     none["status"]["palisade"].as_object_mut().unwrap().remove("certificate");
     none["status"]["palisade"]["fencing"]["waitingFor"] = json!("promises of n3");
     let (found, checks) = verdict(&none);
@@ -200,10 +200,10 @@ fn reality(boot: &str, ready: &str, sequence: u64, acknowledged: Option<&str>) -
 }
 
 fn contradicts(reality: &reality::Reality, certificate: &Value) -> Vec<&'static str> {
-    let claim = input::parse(&carried(certificate.clone()).to_string(), "f").unwrap().remove(0);
+    let claim = input::parse(&carried(certificate).to_string(), "f").unwrap().remove(0);
     let checks = reality::compare(reality, &claim, claim.certificate.as_ref().unwrap());
     assert!(checks.iter().any(|check| check.outcome != Outcome::Unknown), "{checks:#?}");
-    checks.iter().filter(|check| check.outcome == Outcome::Wrong).map(|check| check.check).collect()
+    checks.iter().filter(|check| check.outcome == Outcome::Wrong).map(|check| check.name).collect()
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The archive: everything that goes into it goes through the redaction, and is bounded.
 
+use std::fmt::Write as _;
 use std::io::Write;
 
 use anyhow::Context;
@@ -133,7 +134,8 @@ impl<W: Write> Bundle<W> {
         let mut text = format!("{about}\n");
         for part in &self.parts {
             let note = part.note.as_ref().map(|note| format!("  ({note})")).unwrap_or_default();
-            text.push_str(&format!("{:>9}  {}{note}\n", part.bytes, part.file));
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{:>9}  {}{note}", part.bytes, part.file);
         }
         self.used = 0;
         self.write("CONTENTS.txt", &text, None, false)?;

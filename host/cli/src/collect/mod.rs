@@ -104,7 +104,14 @@ fn text(report: &Report) -> String {
     let bytes: usize = report.parts.iter().map(|part| part.bytes).sum();
     let mut text = format!("{}: {} files, {} KiB before compression\n", report.file, report.parts.len(), bytes / 1024);
     for part in report.parts.iter().filter(|part| part.note.is_some()) {
-        text.push_str(&format!("  {}: {}\n", foreign(&part.file), foreign(part.note.as_deref().unwrap_or_default())));
+        text.extend([
+            "  ",
+            &foreign(&part.file),
+            ": ",
+            &foreign(part.note.as_deref().unwrap_or_default()),
+            "
+",
+        ]);
     }
     text.push_str("Secrets are taken out as far as they can be recognised; look through it before you send it.\n");
     text

@@ -98,7 +98,7 @@ fn no_planted_secret_is_in_the_bundle() {
         assert!(all.contains(kept), "{kept} is missing:\n{all}");
     }
     // A part that fails is a file, and known as one.
-    assert!(files.iter().any(|(name, _)| name == "b/refused.json.error.txt"), "{:?}", parts);
+    assert!(files.iter().any(|(name, _)| name == "b/refused.json.error.txt"), "{parts:?}");
     assert_eq!(parts.iter().filter(|part| part.failed).count(), 1);
     assert!(files.iter().any(|(name, text)| name == "b/CONTENTS.txt" && text.contains("refused.json.error.txt")));
 }

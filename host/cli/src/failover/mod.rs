@@ -145,7 +145,7 @@ fn knobs_text(text: &mut String, one: &Answer, style: Style) {
     if one.knobs.is_empty() {
         return text.push_str("\nNo setting buys anything.\n");
     }
-    text.push_str(&format!("\n{}\n", style.bold("Which setting buys most")));
+    text.extend(["\n", &style.bold("Which setting buys most"), "\n"]);
     let mut rows = vec![["SETTING", "NOW", "SMALLEST SENSIBLE", "BUYS", "WITH", "BECAUSE"].map(str::to_owned).to_vec()];
     rows.extend(one.knobs.iter().map(|knob| {
         let most = knob.by_fault.iter().filter(|(_, buys)| knob.buys - buys < 0.05).map(|(fault, _)| fault.words());
@@ -164,5 +164,5 @@ fn knobs_text(text: &mut String, one: &Answer, style: Style) {
         .iter()
         .filter_map(|(fault, total)| Some(format!("{} {:.1} s", fault.words(), (*total)?)))
         .collect();
-    text.push_str(&format!("All of them together: {}.\n", all.join(", ")));
+    text.extend(["All of them together: ", &all.join(", "), ".\n"]);
 }

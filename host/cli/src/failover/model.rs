@@ -107,6 +107,8 @@ pub struct Split {
     pub because: String,
 }
 
+// The signature is serde's.
+#[allow(clippy::ref_option)]
 fn seconds<S: serde::Serializer>(length: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
     length.map(|length| length.as_secs_f64()).serialize(to)
 }
@@ -128,7 +130,7 @@ pub fn split(setting: &Setting, fault: Fault) -> Split {
         because: String::new(),
     };
     let Some(detect) = detect else {
-        split.because = "no unhealthyCondition is met by a node that falls silent (status Unknown)".to_owned();
+        "no unhealthyCondition is met by a node that falls silent (status Unknown)".clone_into(&mut split.because);
         return split;
     };
     if let Some(kind) = &setting.outside {

@@ -83,23 +83,20 @@ pub async fn read(arguments: &Arguments) -> anyhow::Result<Vec<Found>> {
                 "{silent} of its nodes have no agent: what follows is not for them, only a proof from outside"
             ));
         }
-        let (node, terms) = match slowest {
-            Some((name, terms)) => {
-                from.push(format!("{}, published by the agent of {name}", words(&terms)));
-                if terms.time_to_live() != tuning.time_to_live() {
-                    from.push(format!(
-                        "configured is a time to live of {}: that agent does not run with it yet",
-                        say(tuning.time_to_live())
-                    ));
-                }
-                (Some(name), terms)
+        let (node, terms) = if let Some((name, terms)) = slowest {
+            from.push(format!("{}, published by the agent of {name}", words(&terms)));
+            if terms.time_to_live() != tuning.time_to_live() {
+                from.push(format!(
+                    "configured is a time to live of {}: that agent does not run with it yet",
+                    say(tuning.time_to_live())
+                ));
             }
-            None => {
-                let terms =
-                    assumed(tuning.time_to_live(), arguments.watchdog_timeout.to_std(), spec.min_peers_for_remediation);
-                from.push(format!("{}, assumed: no agent publishes any (--watchdog-timeout)", words(&terms)));
-                (None, terms)
-            }
+            (Some(name), terms)
+        } else {
+            let terms =
+                assumed(tuning.time_to_live(), arguments.watchdog_timeout.to_std(), spec.min_peers_for_remediation);
+            from.push(format!("{}, assumed: no agent publishes any (--watchdog-timeout)", words(&terms)));
+            (None, terms)
         };
         let (release, outside) = template(&client, policy, version, &mut from).await;
         from.push(format!("{} until the controller manager calls a silent node Unknown", say(grace + MONITOR_PERIOD)));

@@ -1,5 +1,8 @@
 //! Numbers by hand.
 
+// Whole milliseconds, computed in whole milliseconds.
+#![allow(clippy::float_cmp)]
+
 use palisade_core::fencing::record::{Claims, Terms, Watchdog};
 use palisade_core::fencing::timing::Tuning;
 

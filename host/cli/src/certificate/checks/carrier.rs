@@ -75,7 +75,7 @@ pub fn compare(list: &mut List, certificate: &FencingCertificate, carrier: &Reme
     }
     match of(Stage::Marked).min() {
         Some(marked) => {
-            list.judge("marked", marked <= proven, format!("pods were marked {} s before the proof", proven - marked))
+            list.judge("marked", marked <= proven, format!("pods were marked {} s before the proof", proven - marked));
         }
         None => list.beyond("marked", "the timeline does not tell when the pods were marked".to_owned()),
     }
