@@ -63,7 +63,9 @@ fn every_command_of_the_pages_exists() {
     // Cargo sets it for tests; the place at which the test was compiled may be gone.
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../..");
     let mut found: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md"].map(|page| root.join(page)).into();
-    ["deploy", "guest-sdk"].iter().for_each(|folder| pages(&root.join(folder), &mut found));
+    for folder in ["deploy", "guest-sdk"] {
+        pages(&root.join(folder), &mut found);
+    }
     let mut program = crate::Cli::command();
     program.build();
     let (mut count, mut wrong) = (0, Vec::new());

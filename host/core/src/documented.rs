@@ -33,6 +33,8 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut text = line(&owned(head));
     text += &line(&owned(&vec!["---"; head.len()]));
     // A bar ends a cell.
-    rows.iter().for_each(|row| text += &line(&row.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>()));
+    for row in rows {
+        text += &line(&row.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>());
+    }
     text
 }

@@ -18,7 +18,9 @@ impl History {
             "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>History of {name}</title>\n\
              <style>{STYLE}</style>\n<h1>History of {name}</h1>\n"
         );
-        self.remediations.iter().for_each(|one| remediation(&mut page, one));
+        for one in &self.remediations {
+            remediation(&mut page, one);
+        }
         let events = self
             .events
             .iter()
@@ -54,11 +56,15 @@ fn remediation(page: &mut String, one: &Told) {
 
 fn table(page: &mut String, title: &str, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     let _ = write!(page, "<table><caption>{title}</caption><thead><tr>");
-    head.iter().for_each(|cell| page.extend(["<th scope=\"col\">", cell, "</th>"]));
+    for cell in head {
+        page.extend(["<th scope=\"col\">", cell, "</th>"]);
+    }
     page.push_str("</tr></thead><tbody>\n");
     for row in rows {
         page.push_str("<tr>");
-        row.iter().for_each(|cell| page.extend(["<td>", &escaped(cell), "</td>"]));
+        for cell in &row {
+            page.extend(["<td>", &escaped(cell), "</td>"]);
+        }
         page.push_str("</tr>\n");
     }
     page.push_str("</tbody></table>\n");

@@ -42,7 +42,7 @@ async fn obey(lab: &Lab) {
             },
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Starts back end, nodes, agents, controller and workload, and keeps them until Ctrl-C, or until it is told to end.
