@@ -246,7 +246,7 @@ fn spoken_of(log: &str, node: &str) -> anyhow::Result<()> {
     let mut about = 0;
     for line in log.lines() {
         let said: Value = serde_json::from_str(line).with_context(|| format!("a line that is no JSON: {line}"))?;
-        if said["fields"]["message"] == "fencing completed" {
+        if said["fields"]["message"] == "fence intent cleared" {
             let span = &said["span"];
             ensure!(span["kind"] == "WasmRemediation" && span["node"] == node, "said of nothing: {line}");
             about += 1;
