@@ -41,18 +41,13 @@ pub async fn on_nodes(readme: &Readme, annotations_too: bool) -> anyhow::Result<
 
 /// No object of any kind has a name of ours.
 pub async fn anywhere(readme: &Readme) -> anyhow::Result<()> {
-    anywhere_of(readme, OURS).await
-}
-
-/// No object of any kind has one of these words in its name.
-pub async fn anywhere_of(readme: &Readme, words: &[&str]) -> anyhow::Result<()> {
     let script = "kubectl api-resources --verbs=list -o name | grep -v '^events' | sort -u | \
         xargs -I KIND sh -c 'kubectl get KIND --all-namespaces --ignore-not-found -o name 2>/dev/null | sed s,^,KIND:, || true'";
     // Discovery and garbage collection take some seconds.
     wait::until(LIMIT, "nothing of ours is left", async || {
         let said = readme.shell(script).await?;
         ensure!(said.lines().count() > 20, "the search found nothing at all: {said}");
-        let ours = |line: &&str| words.iter().any(|word| line.contains(word)) && !line.ends_with(LAB);
+        let ours = |line: &&str| OURS.iter().any(|word| line.contains(word)) && !line.ends_with(LAB);
         let left: Vec<&str> = said.lines().filter(ours).collect();
         Ok(if left.is_empty() { Ok(()) } else { Err(left.join("\n")) })
     })
