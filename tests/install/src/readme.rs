@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use tokio::process::Command;
 
 /// No block takes longer.
-const LIMIT: Duration = Duration::from_mins(6);
+const LIMIT: Duration = Duration::from_mins(12);
 
 /// The page, and where its commands run.
 pub struct Readme {
