@@ -1,5 +1,6 @@
 //! How a cluster is reached, as kubectl does it.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,10 +62,29 @@ where
 }
 
 /// What the API server answers, within that limit.
+///
+/// # Errors
+/// A [`Refused`], or that there was no answer.
 pub async fn answer<T>(request: impl Future<Output = kube::Result<T>>) -> anyhow::Result<T> {
     let answered = tokio::time::timeout(LIMIT, request).await;
-    Ok(answered.map_err(|_| anyhow::anyhow!("the API server did not answer within {LIMIT:?}"))??)
+    let answered = answered.map_err(|_| anyhow::anyhow!("the API server did not answer within {LIMIT:?}"))?;
+    Ok(answered.map_err(Refused)?)
 }
+
+/// A request that failed, in the API server's own words: what the client makes of them says everything three times.
+#[derive(Debug)]
+pub struct Refused(pub kube::Error);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            kube::Error::Api(status) if !status.message.is_empty() => write!(f, "{} ({})", status.message, status.code),
+            other => other.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// Who the API server takes the caller for: what is recorded is recorded under that name.
 pub async fn user(client: &Client) -> anyhow::Result<String> {
@@ -72,4 +92,18 @@ pub async fn user(client: &Client) -> anyhow::Result<String> {
         Api::all(client.clone()).create(&PostParams::default(), &SelfSubjectReview::default()).await?;
     let user = me.status.and_then(|status| status.user_info).and_then(|user| user.username);
     user.context("the API server does not say who you are")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refusal_is_said_once_and_in_the_servers_words() {
+        let status =
+            kube::core::Status::failure("nodes is forbidden: User \"ann\" cannot list", "Forbidden").with_code(403);
+        let refused = answer(async { Err::<(), _>(kube::Error::Api(status.boxed())) }).await.unwrap_err();
+        assert_eq!(format!("{refused:#}"), "nodes is forbidden: User \"ann\" cannot list (403)");
+        assert!(matches!(refused.downcast_ref(), Some(Refused(kube::Error::Api(status))) if status.code == 403));
+    }
 }

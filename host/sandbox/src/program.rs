@@ -1,7 +1,7 @@
 //! What the programs that play with clusters share: their parts on the command line, and how they end.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -49,7 +49,22 @@ pub fn run(name: &str, work: impl Future<Output = anyhow::Result<bool>>) -> Exit
     run_on(name, tokio::runtime::Builder::new_multi_thread().enable_all(), |runtime| runtime.block_on(work))
 }
 
-/// The same for work that lives on one thread; servers and clients that it spawns have two others.
+/// Runs `work` in a folder of its own, which is kept if it fails, or if that is wanted.
+pub fn run_in_folder(name: &str, keep: bool, work: impl AsyncFnOnce(&Path) -> anyhow::Result<()>) -> ExitCode {
+    run(name, async {
+        let folder = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let played = work(&folder).await;
+        if played.is_ok() && !keep {
+            let _ = std::fs::remove_dir_all(&folder);
+        } else {
+            eprintln!("everything is kept in {}", folder.display());
+        }
+        played.map(|()| true)
+    })
+}
+
+/// As [`run`], for work that lives on one thread; servers and clients that it spawns have two others.
 pub fn run_local(name: &str, work: impl Future<Output = anyhow::Result<bool>>) -> ExitCode {
     run_on(name, tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all(), |runtime| {
         tokio::task::LocalSet::new().block_on(runtime, work)

@@ -25,6 +25,10 @@ enum Command {
     Detect(measure::Options),
     /// What a healthy cluster costs the controller: memory, CPU, requests.
     Idle(measure::Options),
+    /// What judging and planning a fleet costs, by itself.
+    Core(measure::core::Options),
+    /// What components cost: to compile, load, call and keep.
+    Wasm(measure::wasm::Options),
     /// Where the seconds go between a fault and the released workload, with real agents.
     Failover(measure::failover::Options),
 }
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
                 Command::Assertions(options) => assertions::run(&options).await,
                 Command::Detect(options) => measure::detect::run(&options).await.map(|()| true),
                 Command::Failover(options) => measure::failover::run(&options).await.map(|()| true),
+                Command::Core(options) => measure::core::run(&options).map(|()| true),
+                Command::Wasm(options) => measure::wasm::run(&options).map(|()| true),
                 Command::Idle(options) => measure::idle::run(&options).await.map(|()| true),
             }
         });

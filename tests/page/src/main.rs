@@ -60,17 +60,8 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::OFF).init();
-    palisade_sandbox::program::run("palisade-page-test", async {
-        let dir = std::env::temp_dir().join(format!("palisade-page-{}", std::process::id()));
-        std::fs::create_dir_all(&dir)?;
-        let played = play(&arguments, &dir).await;
-        if played.is_ok() && !arguments.keep {
-            let _ = std::fs::remove_dir_all(&dir);
-        } else {
-            eprintln!("everything is kept in {}", dir.display());
-        }
-        played.map(|()| true)
-    })
+    let keep = arguments.keep;
+    palisade_sandbox::program::run_in_folder("palisade-page-test", keep, async |dir| play(&arguments, dir).await)
 }
 
 async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {

@@ -10,7 +10,7 @@ use palisade_api::{NodeHealthCheck, SelfNodeRemediation, WasmRemediation};
 use palisade_explain::history::{self, History};
 use palisade_explain::{Remediation, Snapshot};
 
-use crate::connect::{Connection, answer, list};
+use crate::connect::{Connection, Refused, answer, list};
 
 /// Reads everything; what is thought of policies, from the report of a controller in this namespace that only watches.
 pub async fn read(connection: &Connection, watcher: Option<&str>) -> anyhow::Result<Snapshot> {
@@ -60,7 +60,7 @@ pub async fn history(connection: &Connection, name: &str) -> anyhow::Result<Hist
 /// A kind that is not installed has no objects: beside another operator, or with an older installation.
 fn installed<K>(listed: anyhow::Result<Vec<K>>) -> anyhow::Result<Vec<K>> {
     match listed {
-        Err(error) if matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 404) => {
+        Err(error) if matches!(error.downcast_ref(), Some(Refused(kube::Error::Api(status))) if status.code == 404) => {
             Ok(Vec::new())
         }
         other => other,

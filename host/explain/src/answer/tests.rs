@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::Style;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()

@@ -1,11 +1,13 @@
-//! Figures: how fast the controller is and what it costs, on a real control plane with a beating fleet. No test fails by
-//! them; every figure comes from several runs and is shown with the machine that it was measured on.
+//! Figures: how fast the controller is and what it costs, on a real control plane with a beating fleet, and its parts by
+//! themselves. No test fails by them; every figure comes from several runs and is shown with the machine that it was measured on.
 
+pub mod core;
 pub mod detect;
 pub mod failover;
 pub mod idle;
 mod report;
 mod usage;
+pub mod wasm;
 
 use std::time::{Duration, Instant};
 

@@ -5,8 +5,9 @@ use serde::Serialize;
 /// One figure.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figure {
-    /// Size of the cluster.
-    pub nodes: usize,
+    /// Size of the cluster; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<usize>,
     /// What was measured.
     pub what: String,
     /// Its unit.
@@ -60,7 +61,22 @@ impl Report {
     }
 
     /// Adds a figure; values that are no numbers are an error of the measurement.
-    pub fn add(&mut self, nodes: usize, what: &str, unit: &'static str, mut values: Vec<f64>) -> anyhow::Result<()> {
+    pub fn add(&mut self, nodes: usize, what: &str, unit: &'static str, values: Vec<f64>) -> anyhow::Result<()> {
+        self.put(Some(nodes), what, unit, values)
+    }
+
+    /// The same of something that is no cluster.
+    pub fn add_of(&mut self, of: &str, what: &str, unit: &'static str, values: Vec<f64>) -> anyhow::Result<()> {
+        self.put(None, &format!("{of}: {what}"), unit, values)
+    }
+
+    fn put(
+        &mut self,
+        nodes: Option<usize>,
+        what: &str,
+        unit: &'static str,
+        mut values: Vec<f64>,
+    ) -> anyhow::Result<()> {
         anyhow::ensure!(!values.is_empty() && values.iter().all(|value| value.is_finite()), "{what}: no figures");
         values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
@@ -78,7 +94,8 @@ impl Report {
             max: values[values.len() - 1],
             runs: values.len(),
         };
-        eprintln!("       {nodes} nodes: {what}: {median:.3} {unit}");
+        let size = nodes.map(|nodes| format!("{nodes} nodes: ")).unwrap_or_default();
+        eprintln!("       {size}{what}: {median:.3} {unit}");
         self.figures.push(figure);
         Ok(())
     }
@@ -93,6 +110,7 @@ impl Report {
         println!("\n{cpus} CPUs ({model}), Linux {kernel}, load {load}; build: {build}\n");
         println!("{:>6}  {:<56} {:>10} {:>10} {:>10} {:>5}  unit", "nodes", "what", "min", "median", "max", "runs");
         for Figure { nodes, what, unit, min, median, max, runs } in &self.figures {
+            let nodes = nodes.map_or_else(|| "-".to_owned(), |nodes| nodes.to_string());
             println!("{nodes:>6}  {what:<56} {min:>10.3} {median:>10.3} {max:>10.3} {runs:>5}  {unit}");
         }
         Ok(())
