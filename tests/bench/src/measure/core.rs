@@ -37,6 +37,7 @@ pub struct Options {
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut report = Report::begin();
     let spec = NodeHealthCheckSpec {
+        min_healthy: Some("51%".into()),
         remediation_template: Some(ObjectReference {
             api_version: Some("self-node-remediation.medik8s.io/v1alpha1".to_owned()),
             kind: Some("SelfNodeRemediationTemplate".to_owned()),
