@@ -69,6 +69,11 @@ impl Remediation {
         if self.namespace.is_empty() { self.name.clone() } else { format!("{}/{}", self.namespace, self.name) }
     }
 
+    /// Whether a name that somebody typed means it: its own, with or without its namespace, or its node's.
+    pub fn answers_to(&self, name: &str) -> bool {
+        self.node == name || self.name == name || self.path() == name
+    }
+
     /// A text of its status, unless it is empty.
     pub fn said(&self, field: &str) -> Option<&str> {
         self.status.get(field)?.as_str().filter(|text| !text.is_empty())

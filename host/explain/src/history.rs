@@ -83,19 +83,15 @@ pub struct Step {
 
 /// Names of the objects that events have to be about: the node or remediation itself, and its remediations.
 pub fn subjects(all: &Snapshot, name: &str) -> BTreeSet<String> {
-    let found = all.remediations.iter().filter(|one| is(one, name));
+    let found = all.remediations.iter().filter(|one| one.answers_to(name));
     let names = found.map(|one| one.name.clone());
     // Events of a remediation in a namespace are found by its bare name.
     names.chain([name.rsplit('/').next().unwrap_or(name).to_owned()]).collect()
 }
 
-fn is(one: &Remediation, name: &str) -> bool {
-    one.node == name || one.name == name || one.path() == name
-}
-
 /// Of a node or a remediation, from a snapshot and the events about its [`subjects`].
 pub fn of(all: &Snapshot, events: &[Event], name: &str) -> anyhow::Result<History> {
-    let mut found: Vec<_> = all.remediations.iter().filter(|one| is(one, name)).collect();
+    let mut found: Vec<_> = all.remediations.iter().filter(|one| one.answers_to(name)).collect();
     let mut events: Vec<Said> = events.iter().filter_map(said).collect();
     let known = all.nodes.iter().any(|node| super::cluster::name(node) == name);
     ensure!(

@@ -8,6 +8,7 @@ mod auth;
 mod board;
 mod error;
 mod http;
+mod shelf;
 mod show;
 
 #[cfg(test)]
@@ -16,3 +17,4 @@ mod tests;
 pub use auth::AsUser;
 pub use board::Board;
 pub use http::{Page, serve};
+pub use shelf::Shelf;

@@ -34,7 +34,7 @@ pub async fn find(connection: &Connection, name: &str) -> anyhow::Result<Vec<Cla
 fn is(one: &Remediation, name: &str) -> bool {
     let by_kind =
         name.split_once('/').is_some_and(|(kind, name)| kind.eq_ignore_ascii_case(&one.kind) && name == one.name);
-    one.node == name || one.name == name || one.path() == name || by_kind
+    one.answers_to(name) || by_kind
 }
 
 fn carried(remediation: Remediation) -> Claim {

@@ -6,13 +6,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher::Event;
-use kube::{Resource, ResourceExt};
 use palisade_api::reasons::{condition, phase};
 use palisade_api::{NodeHealthCheck, Remediator};
 use palisade_core::fencing::record::LeaseView;
+use palisade_page::Shelf;
 use prometheus::IntGaugeVec;
 
 use super::catalogue::Maker;
@@ -62,40 +63,6 @@ struct Remediated {
     questions: Vec<(String, Option<Timestamp>)>,
 }
 
-/// Objects by name; a list takes effect once it is whole.
-#[derive(Debug)]
-struct Shelf<T> {
-    items: BTreeMap<String, T>,
-    listing: Option<BTreeMap<String, T>>,
-    /// Whether there ever was a whole list.
-    known: bool,
-}
-
-impl<T> Default for Shelf<T> {
-    fn default() -> Self {
-        Self { items: BTreeMap::new(), listing: None, known: false }
-    }
-}
-
-impl<T> Shelf<T> {
-    fn take<K: Resource>(&mut self, event: &Event<K>, make: impl Fn(&K) -> T) {
-        let key = |object: &K| {
-            let meta = object.meta();
-            format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
-        };
-        match event {
-            Event::Init => self.listing = Some(BTreeMap::new()),
-            Event::InitApply(object) => drop(self.listing.get_or_insert_default().insert(key(object), make(object))),
-            Event::InitDone => {
-                self.items = self.listing.take().unwrap_or_default();
-                self.known = true;
-            }
-            Event::Apply(object) => drop(self.items.insert(key(object), make(object))),
-            Event::Delete(object) => drop(self.items.remove(&key(object))),
-        }
-    }
-}
-
 impl Seen {
     pub fn register(make: &Maker<'_>, agents: Option<Store<Lease>>) -> Result<Self, prometheus::Error> {
         let gauges = Gauges {
@@ -140,25 +107,28 @@ impl Seen {
     }
 
     pub fn policy(&self, event: &Event<DeserializeGuard<NodeHealthCheck>>) {
-        self.objects().policies.take(event, |policy| match &policy.0 {
+        let make = |policy: &DeserializeGuard<NodeHealthCheck>| match &policy.0 {
             Ok(policy) => standing(policy),
             Err(_) => (phase::DISABLED.to_owned(), UNREADABLE.to_owned()),
-        });
+        };
+        self.objects().policies.take(event, make, |_, _| false);
     }
 
     pub fn remediation<K: Remediation>(&self, event: &Event<K>) {
-        self.objects().remediations.entry(K::KIND).or_default().take(event, |object| {
+        let make = |object: &K| {
             remediated(&object.status(), object.meta().creation_timestamp.as_ref().map(|at| at.0), object.deleting())
-        });
+        };
+        self.objects().remediations.entry(K::KIND).or_default().take(event, make, |_, _| false);
     }
 
     pub fn remediator(&self, event: &Event<Remediator>) {
-        self.objects().remediators.take(event, |remediator| {
+        let make = |remediator: &Remediator| {
             let conditions = remediator.status.iter().flat_map(|status| &status.conditions);
             let ready = conditions.into_iter().find(|known| known.type_ == condition::READY);
             // One that nobody has looked at yet is not broken.
             ready.map_or((true, String::new()), |ready| (ready.status == "True", ready.reason.clone()))
-        });
+        };
+        self.objects().remediators.take(event, make, |_, _| false);
     }
 
     pub fn nodes_listed(&self) {
@@ -170,8 +140,8 @@ impl Seen {
         let objects = self.objects();
         let lists = [
             ("nodes", objects.nodes_listed || role == Role::Watch),
-            ("remediators", objects.remediators.known || role == Role::Watch),
-            ("policies", objects.policies.known || role == Role::Remediator),
+            ("remediators", objects.remediators.known() || role == Role::Watch),
+            ("policies", objects.policies.known() || role == Role::Remediator),
         ];
         lists.into_iter().filter(|(_, listed)| !listed).map(|(name, _)| name).collect()
     }
@@ -183,21 +153,18 @@ impl Seen {
         for gauge in [&gauges.policy, &gauges.remediator] {
             gauge.reset();
         }
-        for (name, (phase, reason)) in &objects.policies.items {
-            gauges.policy.with_label_values(&[name.trim_start_matches('/'), phase, reason]).set(1);
+        for (name, (phase, reason)) in objects.policies.named() {
+            gauges.policy.with_label_values(&[name, phase, reason]).set(1);
         }
-        for (name, (ready, reason)) in &objects.remediators.items {
-            gauges
-                .remediator
-                .with_label_values(&[name.trim_start_matches('/'), reason.as_str()])
-                .set(i64::from(*ready));
+        for (name, (ready, reason)) in objects.remediators.named() {
+            gauges.remediator.with_label_values(&[name, reason.as_str()]).set(i64::from(*ready));
         }
         for gauge in [&gauges.remediations, &gauges.oldest, &gauges.contradicted, &gauges.questions, &gauges.asked] {
             gauge.reset();
         }
         for (kind, shelf) in &objects.remediations {
             gauges.contradicted.with_label_values(&[kind]).set(0);
-            for one in shelf.items.values() {
+            for one in shelf.all() {
                 gauges.remediations.with_label_values(&[kind, one.phase.as_str()]).inc();
                 gauges.contradicted.with_label_values(&[kind]).add(i64::from(one.contradicted));
                 if let Some(created) = one.created.filter(|_| !one.over) {
