@@ -17,9 +17,11 @@ mod http;
 mod jobs;
 mod jurors;
 pub mod leader;
+mod lean;
 mod metrics;
 pub mod notify;
 mod outbound;
+mod paced;
 pub mod power;
 mod remediation;
 pub mod rollout;
@@ -339,7 +341,7 @@ async fn work(
         leadership: leadership.clone(),
         lease_namespace: Some(context.options.lease_namespace.clone()),
         guards: vec![Arc::new(etcd::Guard::new(client.clone(), &context.options.namespace))],
-        observers: vec![context.metrics.clone(), Arc::new(notifier)],
+        observers: vec![context.metrics.clone(), Arc::new(notifier), Arc::new(watches::Nodes(context.clone()))],
         board: context.board.clone(),
         watch: None,
     };

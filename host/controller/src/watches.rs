@@ -1,7 +1,7 @@
 //! The watches that feed the fencing: they say when something was first seen and that it is time to look, never what
 //! is true.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +19,13 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::certificates;
 use crate::context::Context;
 use crate::error::within;
 use crate::fence::read::KUBELET_LEASES;
+use crate::health::Observe;
+use crate::lean::{self, Lean};
+use crate::paced::Paced;
+use crate::{Role, certificates};
 
 /// A signing request that could not be answered is looked at again after this time at the latest.
 const SIGNING_RETRY: Duration = Duration::from_secs(5);
@@ -30,13 +33,18 @@ const SIGNING_RETRY: Duration = Duration::from_secs(5);
 /// A lease whose signing request is not answered within this time does not hold up the others.
 const SIGNING_LIMIT: Duration = Duration::from_secs(10);
 
+/// So often the heartbeats of the kubelets are looked at. They only tell since when a kubelet is silent, to the second.
+const HEARTBEAT_PACE: Duration = Duration::from_millis(500);
+
 /// Starts all of them; they end with the set.
 pub fn start(context: &Arc<Context>, authority: Arc<Authority>, leases: Writer<Lease>, tasks: &mut JoinSet<()>) {
     let changed = Arc::new(Notify::new());
     tasks.spawn(agent_leases(context.clone(), leases, changed.clone()));
     tasks.spawn(signing(context.clone(), authority, changed));
     tasks.spawn(kubelet_leases(context.clone()));
-    tasks.spawn(nodes(context.clone()));
+    if context.options.role == Role::Remediator {
+        tasks.spawn(nodes(context.clone()));
+    }
 }
 
 /// Keeps the store of remediators filled.
@@ -103,27 +111,43 @@ async fn signing(context: Arc<Context>, authority: Arc<Authority>, changed: Arc<
 }
 
 async fn kubelet_leases(context: Arc<Context>) {
-    let api: Api<Lease> = Api::namespaced(context.client.clone(), KUBELET_LEASES);
-    each(watch(api).applied_objects(), |lease| {
+    let api: Api<Lean<Lease>> = Api::namespaced(context.client.clone(), KUBELET_LEASES);
+    let heartbeats = Paced::new(lean::watch(api).applied_objects(), HEARTBEAT_PACE);
+    each(heartbeats, |lease| {
         context.seen.kubelet(&lease);
     })
     .await;
 }
 
+/// Watches the nodes for a process without a detector, whose watch of them serves both.
 async fn nodes(context: Arc<Context>) {
-    each(watch(Api::<Node>::all(context.client.clone())), |event| {
-        context.metrics.node(&event);
+    let nodes = Nodes(context);
+    each(lean::watch(Api::all(nodes.0.client.clone())), |event| nodes.node(&event)).await;
+}
+
+/// What the fencing does with what a watch of the nodes shows.
+pub struct Nodes(pub Arc<Context>);
+
+impl fmt::Debug for Nodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Nodes")
+    }
+}
+
+impl Observe for Nodes {
+    fn node(&self, event: &Event<Node>) {
+        let context = &self.0;
+        context.metrics.node(event);
         if let Some(board) = &context.board {
-            board.node(&event);
+            board.node(event);
         }
         if let Event::Apply(node) | Event::InitApply(node) | Event::Delete(node) = event {
-            context.seen.node(&node);
+            context.seen.node(node);
             let name = node.name_any();
             context.fences.wake(&name);
             context.triggers.fire_node(&name);
         }
-    })
-    .await;
+    }
 }
 
 fn watch<K>(api: Api<K>) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send

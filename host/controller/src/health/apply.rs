@@ -131,7 +131,7 @@ impl Pass<'_> {
             Err(error) => return Err(failure(&error)),
         }
         let why = if orphaned { "is not selected any more, or is another one by now" } else { "is healthy" };
-        self.tell(Weight::Normal, event::REMOVED, &format!("deleted {key}: node {node} {why}"), node).await;
+        self.tell(Weight::Normal, event::REMOVED, &format!("deleted {key}: node {node} {why}"), node);
         Ok(Change::Ending(key.clone()))
     }
 
@@ -158,7 +158,7 @@ impl Pass<'_> {
             return Ok(Change::None);
         }
         let message = if failed { format!("{key} failed") } else { format!("{key} ran out of time") };
-        self.tell(Weight::Warning, if failed { event::FAILED } else { event::TIMED_OUT }, &message, node).await;
+        self.tell(Weight::Warning, if failed { event::FAILED } else { event::TIMED_OUT }, &message, node);
         Ok(Change::TimedOut(key.clone()))
     }
 
@@ -219,8 +219,8 @@ impl Pass<'_> {
         views::remediation(&object, &self.policy.name_any())
     }
 
-    async fn tell(&self, weight: Weight, reason: &str, message: &str, node: &str) {
-        self.world.reporter.happened(self.guarded, weight, reason, message, Some(node)).await;
+    fn tell(&self, weight: Weight, reason: &str, message: &str, node: &str) {
+        self.world.reporter.happened(self.guarded, weight, reason, message, Some(node));
     }
 }
 

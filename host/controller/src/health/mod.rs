@@ -21,6 +21,7 @@ mod recent;
 mod reconcile;
 mod report;
 mod scene;
+mod scribe;
 mod status;
 mod template;
 mod turn;
@@ -51,6 +52,7 @@ use self::queue::Queue;
 use self::reconcile::Written;
 use self::report::Reporter;
 use self::scene::Refusals;
+use self::scribe::Scribe;
 
 /// What decisions read of a node; for programs that ask the same core without a controller.
 pub fn view_of(node: &k8s_openapi::api::core::v1::Node) -> palisade_core::health::NodeView {
@@ -126,6 +128,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
         }
     }
     let recent = Arc::new(recent::Recent::default());
+    let (scribe, writing) = options.watch.is_none().then(|| Scribe::start(client.clone())).unzip();
     let world = World {
         client: client.clone(),
         policies: policies.clone(),
@@ -133,7 +136,7 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
         kinds: Kinds::new(client.clone(), policies.clone(), wake.clone(), Arc::clone(&recent), options.board.clone()),
         definitions: Arc::clone(&definitions),
         leases: Arc::clone(&leases),
-        reporter: Reporter::new(options.watch.is_none().then(|| client.clone()), options.instance, observers.clone()),
+        reporter: Reporter::new(scribe, options.instance, observers.clone()),
         leadership: options.leadership,
         guards: options.guards,
         observers,
@@ -145,13 +148,17 @@ pub async fn run(client: Client, options: Options, shutdown: impl Future<Output 
     tasks.spawn(definitions::watch(client.clone(), definitions, wake.clone()));
     tasks.spawn(leases::watch(leases, Arc::clone(&nodes), policies.clone(), wake.clone()));
     tasks.spawn(policies::watch(client.clone(), writer, wake.clone(), world.observers.clone(), options.board));
-    tasks.spawn(nodes::watch(client, nodes, policies, wake));
+    tasks.spawn(nodes::watch(client, nodes, policies, wake, world.observers.clone()));
     tokio::select! {
         biased;
         () = shutdown => {}
         () = work(&world, wakes) => {}
     }
     tasks.shutdown().await;
+    drop(world);
+    if let Some(writing) = writing {
+        writing.end().await;
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Watches the nodes, and keeps of them only what decisions read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -9,27 +9,41 @@ use futures::{StreamExt, pin_mut};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
-use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::Store;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt};
 use palisade_core::health::{NodeView, Selector};
-use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::time::{Instant, timeout};
 
 use self::known::{Change, Known, Sight};
+use super::observe::Observe;
 use super::{Guarded, Wake, policies, views};
+use crate::lean::{self, Lean};
 
 mod known;
 
-/// A list of all nodes takes no longer.
+/// A list of all nodes, or one of them, takes no longer.
 const REFRESH_LIMIT: Duration = Duration::from_secs(15);
+
+/// A list that is not older when a node is due is recent enough for its neighbours, which are only counted: what the watch
+/// has not shown since could make a difference only for conditions that last less.
+const RECENT: Duration = Duration::from_secs(10);
+/// So long before a node is due the list is read: large ones take seconds.
+pub(super) const AHEAD: Duration = Duration::from_secs(5);
+/// When so many nodes are due at once, reading all is less work than reading each.
+const FEW: usize = 16;
+/// For them a list is not older.
+const MANY_RECENT: Duration = Duration::from_secs(3);
 
 /// The nodes of the cluster.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     known: RwLock<Known>,
     filled: Notify,
+    /// When the last list that was answered was asked for. Locked while one is under way: nobody needs two.
+    listed: AsyncMutex<Option<Instant>>,
 }
 
 impl Nodes {
@@ -80,18 +94,61 @@ impl Nodes {
         change(&mut self.known.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads all nodes anew. A watch may lag far behind after the API was out of reach, and show a whole cluster's
-    /// silence as that of one node.
-    pub async fn refresh(&self, client: &Client) -> anyhow::Result<()> {
-        let listing = Api::<Node>::all(client.clone());
-        let _under_way = UnderWay::begin(self);
-        let listed = tokio::time::timeout(REFRESH_LIMIT, listing.list(&ListParams::default())).await;
-        let listed =
-            listed.context("the API server did not list the nodes in time")?.context("cannot list the nodes")?;
-        let version = number(listed.metadata.resource_version.as_deref());
-        let listed = listed.items.iter().map(sight).collect();
-        self.change(|known| known.listed(listed, version, Timestamp::now()));
+    /// Sees to it that what is decided about these nodes is decided on them as they are: a watch may lag far behind after
+    /// the API was out of reach, and show a whole cluster's silence as that of one node. Each of them is read anew, and
+    /// all others too unless that was done a moment ago.
+    pub async fn renew(&self, client: &Client, due: &[String]) -> anyhow::Result<()> {
+        if due.len() > FEW {
+            return self.list(client, MANY_RECENT).await.map(drop);
+        }
+        let was_recent = self.list(client, RECENT).await?;
+        if !was_recent {
+            return Ok(());
+        }
+        let nodes = Api::<Lean<Node>>::all(client.clone());
+        let reads = due.iter().map(|name| {
+            let nodes = &nodes;
+            async move { timeout(REFRESH_LIMIT, nodes.get_opt(name)).await }
+        });
+        for (name, read) in due.iter().zip(futures::future::join_all(reads).await) {
+            let read = read.with_context(|| format!("the API server did not answer for node {name} in time"))?;
+            match read.with_context(|| format!("cannot read node {name}"))? {
+                Some(Lean(node)) => self.change(|known| known.read(name, sight(&node).1, Timestamp::now())),
+                // The watch has still to show that; until then only a list can.
+                None => return self.list(client, Duration::ZERO).await.map(drop),
+            }
+        }
         Ok(())
+    }
+
+    /// Reads all nodes in the background if no list will be recent when a node is due in `left`.
+    pub fn look_ahead(self: &Arc<Self>, client: &Client, left: Duration) {
+        let (nodes, client) = (Arc::clone(self), client.clone());
+        tokio::spawn(async move {
+            if let Err(error) = nodes.list(&client, RECENT.saturating_sub(left)).await {
+                // It is read when the node is due, and then a failure is reported.
+                tracing::debug!(error = format!("{error:#}"), "nodes not read ahead");
+            }
+        });
+    }
+
+    /// Reads all nodes anew, unless a list is not older than `age`; true if there was one.
+    async fn list(&self, client: &Client, age: Duration) -> anyhow::Result<bool> {
+        let mut listed = self.listed.lock().await;
+        let begun = Instant::now();
+        if listed.is_some_and(|listed| begun.duration_since(listed) <= age) {
+            return Ok(true);
+        }
+        let listing = Api::<Lean<Node>>::all(client.clone());
+        let _under_way = UnderWay::begin(self);
+        let answer = timeout(REFRESH_LIMIT, listing.list(&ListParams::default())).await;
+        let answer =
+            answer.context("the API server did not list the nodes in time")?.context("cannot list the nodes")?;
+        let version = number(answer.metadata.resource_version.as_deref());
+        let nodes = answer.items.iter().map(|Lean(node)| sight(node)).collect();
+        self.change(|known| known.listed(nodes, version, Timestamp::now()));
+        *listed = Some(begun);
+        Ok(false)
     }
 }
 
@@ -130,14 +187,18 @@ pub(super) fn number(version: Option<&str>) -> u64 {
 /// a silent, healthy cluster wakes nobody.
 pub(super) async fn watch(
     client: Client,
-    nodes: std::sync::Arc<Nodes>,
+    nodes: Arc<Nodes>,
     policies: Store<Guarded>,
     wake: UnboundedSender<Wake>,
+    observers: Vec<Arc<dyn Observe>>,
 ) {
-    let stream = watcher(Api::<Node>::all(client), watcher::Config::default()).default_backoff();
+    let stream = lean::watch(Api::<Lean<Node>>::all(client));
     pin_mut!(stream);
     let mut listed = BTreeMap::new();
     while let Some(event) = stream.next().await {
+        if let Ok(event) = &event {
+            observers.iter().for_each(|observer| observer.node(event));
+        }
         let change = match event {
             Ok(Event::Init) => {
                 listed.clear();

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use k8s_openapi::api::core::v1::Node;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use palisade_api::NodeHealthCheck;
@@ -32,6 +33,11 @@ pub trait Observe: Debug + Send + Sync {
 
     /// The watch of the policies said something; told by every process, whether it acts or not.
     fn seen(&self, event: &Event<DeserializeGuard<NodeHealthCheck>>) {
+        let _ = event;
+    }
+
+    /// The watch of the nodes said something; told by every process, whether it acts or not.
+    fn node(&self, event: &Event<Node>) {
         let _ = event;
     }
 

@@ -15,7 +15,7 @@ use palisade_api::reasons::reason;
 use palisade_core::health::{Action, Hold, Judgement, Plan, Selector, steps};
 
 use super::apply::{Change, Failure, Pass};
-use super::nodes::number;
+use super::nodes::{AHEAD, number};
 use super::scene::{Scene, creates};
 use super::template::look_up;
 use super::{Guarded, World, facts, status};
@@ -46,7 +46,7 @@ pub(super) async fn reconcile(world: &World, name: &str) -> anyhow::Result<Optio
         Err(invalid) => {
             let message =
                 format!("NodeHealthCheck {name} cannot be read and is not acted on: {}; correct it", invalid.error);
-            world.reporter.failing(&guarded, &message).await;
+            world.reporter.failing(&guarded, &message);
             match &world.watch {
                 Some(report) => report.put(name, status::undecodable(&message)),
                 None => status::write_undecodable(&world.client, name, &message).await?,
@@ -86,17 +86,21 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
     let hold = facts.hold.clone().or_else(|| templates.hold.clone());
     let nodes = world.nodes.selected(&selector);
     let mut scene = Scene::new(world, policy, &nodes, &templates, &facts, hold.as_ref()).await;
-    let refreshed;
-    if creates(&scene.plan()).next().is_some() {
+    let renewed;
+    let due: Vec<String> = creates(&scene.plan()).map(str::to_owned).collect();
+    let ahead_in = if due.is_empty() { look_ahead(world, &scene) } else { None };
+    if !due.is_empty() {
         // A remediation is decided on the nodes as they are, not as a watch remembers them.
-        world.nodes.refresh(&world.client).await?;
-        refreshed = world.nodes.selected(&selector);
-        scene = Scene::new(world, policy, &refreshed, &templates, &facts, hold.as_ref()).await;
+        world.nodes.renew(&world.client, &due).await?;
+        renewed = world.nodes.selected(&selector);
+        scene = Scene::new(world, policy, &renewed, &templates, &facts, hold.as_ref()).await;
         scene.ask_guards(world).await;
     }
     let mut first = scene.plan();
     let left_over = limit(&mut first);
-    world.reporter.planned(guarded, &first, &scene.judgement).await;
+    // What is said about it must not keep a remediation waiting.
+    let silence = world.reporter.silence();
+    world.reporter.planned(guarded, &first, &scene.judgement);
     let pass = Pass {
         world,
         guarded,
@@ -111,6 +115,7 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
     // A dry run has no actions; whoever only watches does not rely on that.
     let actions = if world.watch.is_some() { &[] } else { first.actions.as_slice() };
     let (changes, failures) = apply(&pass, actions).await;
+    drop(silence);
     for change in changes {
         scene.take(change);
     }
@@ -122,7 +127,7 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
         && let Some(written) = status::write(&world.client, policy, &wanted).await?
     {
         world.written.put(written);
-        world.reporter.weather(guarded, &report).await;
+        world.reporter.weather(guarded, &report);
     }
     for observer in &world.observers {
         observer.passed(policy, &wanted, &report, &scene.judgement);
@@ -130,12 +135,24 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
     }
     if !failures.is_empty() {
         let message = failures.join("; ");
-        world.reporter.failing(guarded, &message).await;
+        world.reporter.failing(guarded, &message);
         return Err(anyhow!(message));
     }
     world.reporter.succeeded(&policy.name_any());
     let at_once = left_over.then_some(Duration::ZERO);
-    Ok([again_in(&report, hold.as_ref()), facts.again_in, scene.again_in, at_once].into_iter().flatten().min())
+    let next = [again_in(&report, hold.as_ref()), facts.again_in, scene.again_in, ahead_in, at_once];
+    Ok(next.into_iter().flatten().min())
+}
+
+/// Has the nodes read shortly before the next one is due, so that nothing large has to be read when it is. Returns when it
+/// is time for that.
+fn look_ahead(world: &World, scene: &Scene<'_>) -> Option<Duration> {
+    let left = scene.next_due()?;
+    if left > AHEAD {
+        return Some(left - AHEAD);
+    }
+    world.nodes.look_ahead(&world.client, left);
+    None
 }
 
 /// Keeps no more than [`AT_ONCE`] remediations in the plan; true if it had more.
@@ -210,7 +227,7 @@ async fn give_up(
     hold: Hold,
 ) -> anyhow::Result<Option<Duration>> {
     let plan = Plan { disabled: Some(hold.clone()), ..Plan::default() };
-    world.reporter.planned(guarded, &plan, &Judgement::default()).await;
+    world.reporter.planned(guarded, &plan, &Judgement::default());
     let wanted: NodeHealthCheckStatus = status::unusable(policy, &hold, crate::clock::timestamp());
     if let Some(report) = &world.watch {
         report.put(&policy.name_any(), wanted);

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Api, ObjectMeta, PostParams};
-use kube::{Client, Resource};
+use kube::Resource;
+use kube::api::ObjectMeta;
 use palisade_api::keys::remediation::EVENT_PREFIX;
 use palisade_api::reasons::{event, reason};
 use palisade_core::health::{Judgement, Plan, Scope, StormChange};
 
 use super::observe::{News, Observe};
+use super::scribe::{Scribe, Silence};
 use super::{Guarded, status};
 
 /// Name under which the events appear.
@@ -35,36 +35,39 @@ type Standing = BTreeMap<String, (Kind, &'static str, String, Option<String>)>;
 const PHASE: &str = "phase";
 /// So many events of one reason are written in one pass; the rest is counted in one more.
 const SAID: usize = 32;
-/// So many are written side by side.
-const SIDE_BY_SIDE: usize = 8;
 /// So many nodes are named in one message.
 const NAMED: usize = 10;
 /// What stands for the latest failure.
 const FAILURE: &str = "failure";
 
-/// Writes events. One that cannot be written is logged and never stops the work.
+/// Says what happens.
 pub(super) struct Reporter {
     /// None where nothing is written.
-    client: Option<Client>,
+    scribe: Option<Scribe>,
     instance: String,
     observers: Vec<Arc<dyn Observe>>,
     standing: Mutex<HashMap<String, Standing>>,
 }
 
 impl Reporter {
-    pub fn new(client: Option<Client>, instance: String, observers: Vec<Arc<dyn Observe>>) -> Self {
+    pub fn new(scribe: Option<Scribe>, instance: String, observers: Vec<Arc<dyn Observe>>) -> Self {
         let instance = if instance.is_empty() { COMPONENT.to_owned() } else { instance };
-        Self { client, instance, observers, standing: Mutex::default() }
+        Self { scribe, instance, observers, standing: Mutex::default() }
+    }
+
+    /// Until this is dropped no request is made for what is said.
+    pub fn silence(&self) -> Option<Silence> {
+        self.scribe.as_ref().map(Scribe::silence)
     }
 
     /// Something happened.
-    pub async fn happened(&self, policy: &Guarded, kind: Kind, reason: &str, message: &str, node: Option<&str>) {
+    pub fn happened(&self, policy: &Guarded, kind: Kind, reason: &str, message: &str, node: Option<&str>) {
         self.offer(policy, kind, reason, message, node);
-        self.record(policy, kind, reason, message).await;
+        self.record(policy, kind, reason, message);
         // Who looks at the node wants to know what was done to it; what is only thought about it is said of the policy.
         if let Some(node) = node {
             let about = crate::context::node_reference(node);
-            self.write(about, kind, reason, message).await;
+            self.write(about, kind, reason, message);
         }
     }
 
@@ -75,13 +78,13 @@ impl Reporter {
         }
     }
 
-    async fn record(&self, policy: &Guarded, kind: Kind, reason: &str, message: &str) {
+    fn record(&self, policy: &Guarded, kind: Kind, reason: &str, message: &str) {
         let about = ObjectReference { namespace: None, ..policy.object_ref(&()) };
-        self.write(about, kind, reason, message).await;
+        self.write(about, kind, reason, message);
     }
 
-    async fn write(&self, about: ObjectReference, kind: Kind, reason: &str, message: &str) {
-        let Some(client) = &self.client else { return };
+    fn write(&self, about: ObjectReference, kind: Kind, reason: &str, message: &str) {
+        let Some(scribe) = &self.scribe else { return };
         let now = Time(Timestamp::now());
         let name = about.name.clone().unwrap_or_default();
         let object = Event {
@@ -103,15 +106,12 @@ impl Reporter {
             count: Some(1),
             ..Event::default()
         };
-        let api: Api<Event> = Api::namespaced(client.clone(), NAMESPACE);
-        if let Err(error) = api.create(&PostParams::default(), &object).await {
-            tracing::debug!(%error, reason, about = name, "event not recorded");
-        }
+        scribe.write(object);
     }
 
     /// Reports what a plan found and what it skips, each thing once as long as it stays so: a pass that changes nothing
     /// is no news, and neither is one that looks at the policy before the watch shows the status just written.
-    pub async fn planned(&self, policy: &Guarded, plan: &Plan, judgement: &Judgement) {
+    pub fn planned(&self, policy: &Guarded, plan: &Plan, judgement: &Judgement) {
         let name = policy.meta().name.clone().unwrap_or_default();
         let current = standing(plan, judgement);
         let reported = status::disabled_reason(policy.0.as_ref().ok().and_then(|policy| policy.status.as_ref()));
@@ -129,7 +129,7 @@ impl Reporter {
             };
             current.into_iter().filter(|(about, now)| is_news(about, now.1)).collect()
         };
-        // When thousands of nodes fail together, neither they nor the API server shall wait for as many events.
+        // When thousands of nodes fail together, the API server shall not have as many events to store.
         let mut said: BTreeMap<&str, (Kind, usize)> = BTreeMap::new();
         let mut events = Vec::new();
         for (about, (kind, reason, message, node)) in &news {
@@ -155,21 +155,16 @@ impl Reporter {
                 ));
             }
         }
-        let recorded = events.iter().map(|(kind, reason, message, node)| {
-            async move {
-                self.record(policy, *kind, reason, message).await;
-                if let Some(node) = node {
-                    self.write(crate::context::node_reference(node), *kind, reason, message).await;
-                }
+        for (kind, reason, message, node) in events {
+            self.record(policy, kind, reason, &message);
+            if let Some(node) = node {
+                self.write(crate::context::node_reference(node), kind, reason, &message);
             }
-            .boxed()
-        });
-        let recorded: Vec<_> = recorded.collect();
-        futures::stream::iter(recorded).buffered(SIDE_BY_SIDE).collect::<Vec<()>>().await;
+        }
     }
 
     /// Reports what became of a storm, after the status says so.
-    pub async fn weather(&self, policy: &Guarded, plan: &Plan) {
+    pub fn weather(&self, policy: &Guarded, plan: &Plan) {
         let (healthy, needed, observed) = (plan.healthy, plan.needed, plan.observed);
         let count = format!("{healthy} of {observed} selected nodes are healthy, {needed} must be");
         let (kind, reason, message) = match plan.storm_change {
@@ -182,11 +177,11 @@ impl Reporter {
             Some(StormChange::Ended) => (Kind::Normal, event::STORM_ENDED, format!("the storm is over: {count}")),
             Some(StormChange::Resumed | StormChange::Forgotten) | None => return,
         };
-        self.happened(policy, kind, reason, &message, None).await;
+        self.happened(policy, kind, reason, &message, None);
     }
 
     /// Reports a failure, once as long as it stays the same.
-    pub async fn failing(&self, policy: &Guarded, message: &str) {
+    pub fn failing(&self, policy: &Guarded, message: &str) {
         let name = policy.meta().name.clone().unwrap_or_default();
         let is_news = {
             let mut all = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,7 +189,7 @@ impl Reporter {
             all.entry(name).or_default().insert(FAILURE.to_owned(), now.clone()) != Some(now)
         };
         if is_news {
-            self.happened(policy, Kind::Warning, event::FAILED, message, None).await;
+            self.happened(policy, Kind::Warning, event::FAILED, message, None);
         }
     }
 

@@ -115,6 +115,25 @@ impl<'a> Scene<'a> {
     }
 
     pub fn plan(&self) -> Plan {
+        self.plan_with(&self.judgement, crate::clock::timestamp())
+    }
+
+    /// In how long the next node will be remediated, if everything stays as it is.
+    pub fn next_due(&self) -> Option<Duration> {
+        let left = |verdict: &Verdict| match verdict {
+            Verdict::SoonMatching { again_in, .. } => Some(*again_in),
+            _ => None,
+        };
+        let left = self.judgement.verdicts.values().filter_map(left).min()?;
+        let then = self.at.checked_add(left).ok()?;
+        let mut judgement = judge(self.nodes, &self.policy.spec.unhealthy_conditions, then);
+        if self.surroundings.spare_terminating {
+            judgement.spare_terminating(self.nodes);
+        }
+        creates(&self.plan_with(&judgement, then)).next().map(|_| left)
+    }
+
+    fn plan_with(&self, judgement: &Judgement, now: Timestamp) -> Plan {
         let status = self.policy.status.as_ref();
         plan(&Outlook {
             policy: Policy {
@@ -125,11 +144,11 @@ impl<'a> Scene<'a> {
                 memory: extensions::memory(self.policy),
             },
             nodes: self.nodes,
-            judgement: &self.judgement,
+            judgement,
             remediations: &self.remediations,
             surroundings: &self.surroundings,
             hold: self.hold,
-            now: crate::clock::timestamp(),
+            now,
         })
     }
 

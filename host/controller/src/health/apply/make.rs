@@ -130,7 +130,7 @@ impl Pass<'_> {
             self.world.recent.note(Elsewhere { node: node.name.clone(), key: view.key.clone() });
         }
         let message = format!("created {} {} for node {}", step.kind, view.key.name, node.name);
-        self.tell(Weight::Normal, event::CREATED, &message, &node.name).await;
+        self.tell(Weight::Normal, event::CREATED, &message, &node.name);
         Ok(Change::Made(Box::new(view)))
     }
 

@@ -87,9 +87,24 @@ impl Known {
         self.listed = self.listed.max(version);
     }
 
+    /// Takes over one node that was read by itself, which may be ahead of the watch as a list may be.
+    pub fn read(&mut self, name: &str, mut sight: Sight, now: Timestamp) {
+        // One whose end the watch shows meanwhile does not come back.
+        let Some(known) = self.nodes.as_mut().and_then(|nodes| nodes.get_mut(name)) else { return };
+        if known.version != 0 && sight.version <= known.version {
+            return;
+        }
+        sight.view.recovered = recovered(Some(&known.view), &sight.view, now);
+        let before = std::mem::replace(known, sight);
+        if before.view != known.view {
+            self.ahead.entry(name.to_owned()).or_insert(Some(before.view));
+        }
+    }
+
     /// The watch shows a node, or its end. Returns what that changes for the policies, if anything.
     pub fn watched(&mut self, name: &str, version: u64, view: Option<NodeView>, now: Timestamp) -> Option<Change> {
-        if version != 0 && version <= self.listed {
+        let known = self.nodes.as_ref().and_then(|nodes| nodes.get(name)).map_or(0, |known| known.version);
+        if version != 0 && version <= self.listed.max(known) {
             // A list showed this, or what came after it; now it is everybody's turn to see that.
             let before = self.ahead.remove(name)?;
             let after = self.nodes.as_ref().and_then(|nodes| Some(nodes.get(name)?.view.clone()));
@@ -191,6 +206,28 @@ mod tests {
         // What comes after it counts again
         assert!(known.watched("a", 11, Some(view(true)), now()).is_some());
         assert_eq!(healthy(&known, "a"), Some(true));
+    }
+
+    #[test]
+    fn a_node_that_was_read_by_itself_is_ahead_of_the_watch_until_that_gets_there() {
+        // Given a node that was read in a later version than the watch has shown
+        let mut known = Known::default();
+        known.begin(list(&[("a", 1, true), ("b", 2, true)]), now());
+        let read = |version, healthy| Sight { version, view: view(healthy) };
+        known.read("a", read(9, false), now());
+        assert_eq!(healthy(&known, "a"), Some(false));
+        // When the watch shows what came before that, then it stays so, and is said once
+        let change = known.watched("a", 5, Some(view(true)), now()).unwrap();
+        assert_eq!(change, Change { before: Some(view(true)), after: Some(view(false)) });
+        assert_eq!(known.watched("a", 9, Some(view(false)), now()), None);
+        // An answer that is older than the watch changes nothing
+        assert!(known.watched("a", 11, Some(view(true)), now()).is_some());
+        known.read("a", read(10, false), now());
+        assert_eq!(healthy(&known, "a"), Some(true));
+        // And a node that is gone stays away
+        known.watched("b", 12, None, now());
+        known.read("b", read(11, true), now());
+        assert_eq!(healthy(&known, "b"), None);
     }
 
     #[test]
