@@ -134,6 +134,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<bool> {
         lease_namespace: defaults.lease_namespace,
         remediators: arguments.remediators.map_or_else(beside, Ok)?,
         module_cache: arguments.module_cache,
+        compiler: crate::remediator::compiler(),
         registry_refresh: arguments.registry_refresh.to_std(),
         listen: arguments.listen,
         page: arguments.page_address,

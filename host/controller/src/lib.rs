@@ -97,6 +97,8 @@ pub struct Options {
     pub remediators: PathBuf,
     /// Folder for compiled components.
     pub module_cache: Option<PathBuf>,
+    /// Who compiles components into that folder; this process if absent.
+    pub compiler: Option<palisade_runtime::Compiler>,
     /// So often a registry is asked whether a tag has moved.
     pub registry_refresh: Duration,
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
@@ -130,6 +132,7 @@ impl Default for Options {
                 .unwrap_or_else(|| palisade_api::keys::node_health_check::LEASE_NAMESPACE.to_owned()),
             remediators: PathBuf::from("target/guests"),
             module_cache: None,
+            compiler: None,
             registry_refresh: Duration::from_mins(1),
             listen: None,
             page: None,
@@ -242,7 +245,7 @@ async fn work(
     }
     let modules = match parts.engine {
         Some(engine) => Modules::around(engine, options.remediators.clone(), options.module_cache.clone()),
-        None => Modules::new(options.remediators.clone(), options.module_cache.clone())?,
+        None => Modules::new(options.remediators.clone(), options.module_cache.clone(), options.compiler.clone())?,
     };
     let (leases, lease_writer) = store();
     let metrics = Arc::new(Metrics::new(parts.requests, Some(leases.clone()))?);

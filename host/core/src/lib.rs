@@ -8,4 +8,5 @@ mod documented;
 pub mod fencing;
 pub mod hashing;
 pub mod health;
+pub mod shared;
 pub mod time;

@@ -42,6 +42,10 @@ impl Cache {
         Ok(Self { dir: dir.to_owned(), engine: engine_hash(engine) })
     }
 
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     fn path(&self, digest: &str) -> PathBuf {
         self.dir.join(format!("{digest}-{}.cwasm", self.engine))
     }

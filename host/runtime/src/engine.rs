@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::aside::Compiler;
 use crate::error::HostError;
 use crate::limits::Limits;
 
@@ -19,6 +20,8 @@ pub struct EngineSettings {
     pub component_bytes: usize,
     /// Where compiled components are kept; `None` compiles at every start. Created with mode 0700 when missing.
     pub cache_dir: Option<PathBuf>,
+    /// Who compiles what is not in the cache yet; this process itself if there is none, or no cache.
+    pub compiler: Option<Compiler>,
 }
 
 impl Default for EngineSettings {
@@ -29,6 +32,7 @@ impl Default for EngineSettings {
             // The JavaScript and Python toolchains make 12 to 19 MB; Rust makes 0.1.
             component_bytes: 24 << 20,
             cache_dir: None,
+            compiler: None,
         }
     }
 }

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Store};
 
+use crate::aside::Compiler;
 use crate::cache::Cache;
 use crate::capability::Granted;
 use crate::contract::Linked;
@@ -26,6 +27,7 @@ pub struct Host {
     shared: Arc<Shared>,
     component_bytes: usize,
     cache: Option<Cache>,
+    compiler: Option<Compiler>,
 }
 
 /// What a module needs of its host.
@@ -52,7 +54,7 @@ impl Host {
                 .ok()
         });
         let shared = Arc::new(Shared { engine, ceiling: settings.ceiling.clone(), ticker });
-        Ok(Self { shared, component_bytes: settings.component_bytes, cache })
+        Ok(Self { shared, component_bytes: settings.component_bytes, cache, compiler: settings.compiler.clone() })
     }
 
     /// Digest of a component file as it is named in objects and journals: `sha256:` and 64 hexadecimal digits.
@@ -79,11 +81,26 @@ impl Host {
         Ok(Arc::new(Module::new(self.shared.clone(), manifest, digest, linked)))
     }
 
+    fn cached(&self, digest: &str) -> Option<Component> {
+        let code = self.cache.as_ref()?.get(digest)?;
+        code.load(&self.shared.engine)
+            .inspect_err(|error| tracing::warn!(%error, "cached component refused by the engine, compiling again"))
+            .ok()
+    }
+
     fn component(&self, bytes: &[u8], digest: &str) -> Result<Component, LoadError> {
-        if let Some(code) = self.cache.as_ref().and_then(|cache| cache.get(digest)) {
-            match code.load(&self.shared.engine) {
-                Ok(component) => return Ok(component),
-                Err(error) => tracing::warn!(%error, "cached component refused by the engine, compiling again"),
+        if let Some(component) = self.cached(digest) {
+            return Ok(component);
+        }
+        if let (Some(cache), Some(compiler)) = (&self.cache, &self.compiler) {
+            match compiler.compile(cache.dir(), bytes) {
+                Ok(()) => {
+                    if let Some(component) = self.cached(digest) {
+                        return Ok(component);
+                    }
+                }
+                // Compiled here, whatever it was; if it is the component, the error has its name.
+                Err(error) => tracing::warn!(%error, "no compilation in a process of its own"),
             }
         }
         let component = Component::from_binary(&self.shared.engine, bytes)

@@ -9,6 +9,7 @@
 //!
 //! Calls are synchronous and bounded by [`Limits::deadline_millis`]; from async code use a blocking thread.
 
+mod aside;
 mod breaker;
 mod cache;
 mod capability;
@@ -32,6 +33,7 @@ mod state;
 mod ticker;
 mod view;
 
+pub use aside::Compiler;
 pub use breaker::{Breaker, BreakerState};
 pub use capability::{CAPABILITIES, Capability, Granted, UnknownCapability};
 pub use effect::{

@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use common::{call, guest, host, input, with_manifest};
-use palisade_runtime::{EngineSettings, Host, LoadError};
+use palisade_runtime::{Compiler, EngineSettings, Host, LoadError};
 
 fn refused(bytes: &[u8]) -> LoadError {
     host().load(bytes).expect_err("this must not load")
@@ -166,4 +166,32 @@ fn a_cache_that_others_can_write_is_not_used() {
         Host::new(&settings).unwrap().load(&guest("self-node")).unwrap();
         assert_eq!(cached(&dir), 0, "{}", dir.display());
     }
+}
+
+#[test]
+fn a_component_is_compiled_by_another_process_if_there_is_one_that_can() {
+    // Given a cache that another process fills, here by copying what was compiled before
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("aside-{}", std::process::id()));
+    let (theirs, ours) = (folder.join("theirs"), folder.join("ours"));
+    let bytes = guest("self-node");
+    let prepared = EngineSettings { cache_dir: Some(theirs.join("cache")), ..EngineSettings::default() };
+    Host::new(&prepared).unwrap().load(&bytes).unwrap();
+    let copy = format!("cat > {0}/given && cp -p {0}/cache/*.cwasm \"$0\"", theirs.display());
+    let with = |script: &str, folder: &str| EngineSettings {
+        cache_dir: Some(ours.join(folder)),
+        compiler: Some(Compiler {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".to_owned(), format!("PATH=/usr/bin:/bin; {script}")],
+        }),
+        ..EngineSettings::default()
+    };
+    // When a component is loaded, then that process was given it
+    Host::new(&with(&copy, "copied")).unwrap().load(&bytes).unwrap();
+    assert_eq!(std::fs::read(theirs.join("given")).unwrap(), bytes);
+    // And one that fails, or leaves nothing behind, keeps nobody from working
+    for script in ["exit 1", "cat > /dev/null"] {
+        Host::new(&with(script, "alone")).unwrap().load(&bytes).unwrap();
+        std::fs::remove_dir_all(ours.join("alone")).unwrap();
+    }
+    std::fs::remove_dir_all(folder).unwrap();
 }

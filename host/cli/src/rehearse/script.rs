@@ -225,10 +225,10 @@ impl Group {
         NodeView {
             uid: format!("uid-of-{name}"),
             name,
-            labels: self.labels.clone(),
-            annotations: self.annotations.clone(),
+            labels: self.labels.clone().into(),
+            annotations: self.annotations.clone().into(),
             unschedulable: self.unschedulable,
-            conditions: vec![ready],
+            conditions: vec![ready].into(),
             ..NodeView::default()
         }
     }

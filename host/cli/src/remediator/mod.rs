@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod compile;
 mod component;
 mod inspect;
 mod new;
@@ -24,6 +25,7 @@ use clap::Subcommand;
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
+pub use compile::compiler;
 pub use output::Output;
 
 /// Subcommands of `palisade remediator`.
@@ -37,6 +39,8 @@ pub enum Command {
     Test(test::Arguments),
     /// Lets it handle a failing node in the embedded sandbox, and shows what happens.
     Run(run::Arguments),
+    /// Compiles components into the cache of a controller, so that it finds them there.
+    Compile(compile::Arguments),
     /// Reads what a component says about itself. Nothing of it is compiled or executed.
     Inspect(inspect::Arguments),
     /// Prints the roles without which the controller cannot serve a component, for what it is granted.
@@ -58,6 +62,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Build(arguments) => (arguments.output, build::run(&arguments)),
         Command::Test(arguments) => (arguments.output, test::run(&arguments)),
         Command::Run(arguments) => (arguments.output, run::run(&arguments)),
+        Command::Compile(arguments) => (arguments.output, compile::run(&arguments)),
         Command::Inspect(arguments) => (arguments.output, inspect::run(&arguments)),
         Command::Rbac(arguments) => (arguments.output, rbac::run(&arguments)),
         Command::Replay(arguments) => (arguments.output, replay::run(&arguments)),

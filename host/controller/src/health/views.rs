@@ -15,7 +15,7 @@ pub(super) fn node(node: &Node) -> NodeView {
     NodeView {
         name: node.name_any(),
         uid: node.metadata.uid.clone().unwrap_or_default(),
-        labels: node.labels().clone(),
+        labels: node.labels().clone().into(),
         conditions: conditions
             .map(|condition| NodeCondition {
                 type_: condition.type_.clone(),

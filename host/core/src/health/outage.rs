@@ -48,7 +48,7 @@ mod tests {
         let since = Some(at(since));
         NodeView {
             name: name.to_owned(),
-            conditions: vec![NodeCondition { type_: "Ready".to_owned(), status: status.to_owned(), since }],
+            conditions: vec![NodeCondition { type_: "Ready".to_owned(), status: status.to_owned(), since }].into(),
             recovered: recovered.map(at),
             ..NodeView::default()
         }

@@ -39,7 +39,7 @@ fn node(name: &str, ready: &str, seconds_ago: i64) -> NodeView {
     NodeView {
         name: name.to_owned(),
         uid: format!("uid-{name}"),
-        conditions: vec![condition("Ready", ready, ago(seconds_ago))],
+        conditions: vec![condition("Ready", ready, ago(seconds_ago))].into(),
         ..NodeView::default()
     }
 }

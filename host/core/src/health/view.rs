@@ -9,6 +9,7 @@ use palisade_api::node_health_check::{NodeHealthCheckSpec, UnhealthyNode};
 
 use super::plan::Memory;
 use super::storm::Storm;
+use crate::shared::Shared;
 
 /// A condition as the node reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +41,11 @@ pub struct NodeView {
     /// UID of the object.
     pub uid: String,
     /// Labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Shared<BTreeMap<String, String>>,
     /// Conditions.
-    pub conditions: Vec<NodeCondition>,
+    pub conditions: Shared<Vec<NodeCondition>>,
     /// Those annotations that decisions read: [`NODE_ANNOTATIONS`].
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Shared<BTreeMap<String, String>>,
     /// Cordoned.
     pub unschedulable: bool,
     /// Version of its kubelet.

@@ -13,6 +13,8 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let mut report = Report::begin();
     for &nodes in &options.nodes {
         let field = Field::of(options, nodes).await?;
+        super::stock::load(&field.stand).await?;
+        field.stand.settled().await?;
         measure(&field, options, &mut report).await?;
         field.end().await;
     }
@@ -34,7 +36,7 @@ async fn measure(field: &Field, options: &Options, report: &mut Report) -> anyho
         let all = field.stand.plane.audit.since(mark)?.by_user(controller::USER).count();
         others.push(all as f64 / minutes);
     }
-    report.add(nodes, "resident memory", "MiB", resident)?;
+    report.add(nodes, "resident memory, seven components loaded", "MiB", resident)?;
     report.add(nodes, "CPU", "% of one", cpu)?;
     report.add(nodes, "requests besides watches and leader election", "/min", requests)?;
     report.add(nodes, "requests, all", "/min", others)

@@ -6,6 +6,7 @@ pub mod detect;
 pub mod failover;
 pub mod idle;
 mod report;
+mod stock;
 mod usage;
 pub mod wasm;
 

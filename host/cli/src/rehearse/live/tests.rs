@@ -37,7 +37,8 @@ fn before_its_first_change_a_node_was_the_opposite() {
             type_: "Ready".to_owned(),
             status: status.to_owned(),
             since: Some(at(500)),
-        }],
+        }]
+        .into(),
         ..NodeView::default()
     };
     let told = |name: &str, second, status: &str| (at(second), name.to_owned(), "Ready".to_owned(), status.to_owned());

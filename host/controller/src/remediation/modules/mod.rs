@@ -17,7 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use palisade_oci::Artifact;
-use palisade_runtime::{Breaker, BreakerState, EngineSettings, Granted, Host, HostError, Limits, LoadError, Module};
+use palisade_runtime::{
+    Breaker, BreakerState, Compiler, EngineSettings, Granted, Host, HostError, Limits, LoadError, Module,
+};
 use serde_json::Value;
 
 use crate::clock;
@@ -118,8 +120,8 @@ pub struct Modules {
 
 impl Modules {
     /// Sets up the engine.
-    pub fn new(folder: PathBuf, cache_dir: Option<PathBuf>) -> Result<Self, HostError> {
-        let settings = EngineSettings { cache_dir: cache_dir.clone(), ..EngineSettings::default() };
+    pub fn new(folder: PathBuf, cache_dir: Option<PathBuf>, compiler: Option<Compiler>) -> Result<Self, HostError> {
+        let settings = EngineSettings { cache_dir: cache_dir.clone(), compiler, ..EngineSettings::default() };
         Ok(Self::around(Arc::new(Host::new(&settings)?), folder, cache_dir))
     }
 

@@ -11,7 +11,8 @@ fn at(second: i64) -> Timestamp {
 fn node(name: &str, zone: &str, ready: &str, since: i64) -> NodeView {
     let mut node = NodeView {
         name: name.to_owned(),
-        conditions: vec![NodeCondition { type_: "Ready".to_owned(), status: ready.to_owned(), since: Some(at(since)) }],
+        conditions: vec![NodeCondition { type_: "Ready".to_owned(), status: ready.to_owned(), since: Some(at(since)) }]
+            .into(),
         ..NodeView::default()
     };
     if !zone.is_empty() {
