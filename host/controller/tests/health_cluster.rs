@@ -247,8 +247,10 @@ async fn a_machine_health_check_disables_policies_while_it_is_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_openshift_the_budget_of_etcd_decides_and_the_machine_is_an_owner() {
-    let cluster = Cluster::ready().await;
+    let mut cluster = Cluster::ready().await;
     openshift(&cluster);
+    // A cluster is OpenShift before the detector looks, not from a moment on that no watch has shown yet.
+    cluster.restart().await;
     let machine = json!({ "apiVersion": "machine.openshift.io/v1beta1", "kind": "Machine", "metadata": { "name": "m-b", "namespace": "rem" } });
     cluster.apply(&machine);
     let labels = json!({ "node-role.kubernetes.io/master": "" });
