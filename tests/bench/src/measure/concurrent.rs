@@ -27,6 +27,9 @@ pub struct Options {
     /// its seven, and all.
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [64, 448, 1_000])]
     pub passes: Vec<usize>,
+    /// Calls that have a thread at the same time, as in the controller; 0 gives one to every call.
+    #[arg(long, default_value_t = EngineSettings::default().concurrent_calls as usize)]
+    pub threads: usize,
     /// The component; the stock one that ends nodes by their agents if not given.
     #[arg(long, value_name = "FILE")]
     pub component: Option<PathBuf>,
@@ -49,6 +52,9 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let host = Host::new(&EngineSettings::default())?;
     let module = host.load(&bytes)?;
     let input = Arc::new(input());
+    let threads = if options.threads == 0 { Semaphore::MAX_PERMITS } else { options.threads };
+    let stage = Stage { module, input, authority: ProofAuthority::new(), threads: Semaphore::new(threads) };
+    let stage = Arc::new(stage);
     for &passes in &options.passes {
         forget_peak();
         let before = Account::of(std::process::id())?;
@@ -56,7 +62,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         let mut failed = BTreeMap::new();
         for _ in 0..options.runs {
             let (begun, spent) = (Instant::now(), Account::of(std::process::id())?.cpu);
-            let mut took = round(&module, &input, options.remediations, passes, &mut failed).await?;
+            let mut took = round(&stage, options.remediations, passes, &mut failed).await?;
             all.push(begun.elapsed().as_secs_f64() * 1e3);
             let spent = Account::of(std::process::id())?.cpu.saturating_sub(spent);
             cpu.push(spent.as_secs_f64() * 1e6 / options.remediations as f64);
@@ -90,23 +96,29 @@ fn forget_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
+/// What all passes share.
+struct Stage {
+    module: Arc<Module>,
+    input: Arc<CallInput>,
+    authority: ProofAuthority,
+    threads: Semaphore,
+}
+
 /// How long each pass took, from when somebody works on it.
 async fn round(
-    module: &Arc<Module>,
-    input: &Arc<CallInput>,
+    stage: &Arc<Stage>,
     remediations: usize,
     passes: usize,
     failed: &mut BTreeMap<String, usize>,
 ) -> anyhow::Result<Vec<Duration>> {
     let places = Arc::new(Semaphore::new(passes));
-    let authority = Arc::new(ProofAuthority::new());
     let mut tasks = JoinSet::new();
     for _ in 0..remediations {
-        let (places, module, input, authority) = (places.clone(), module.clone(), input.clone(), authority.clone());
+        let (places, stage) = (places.clone(), stage.clone());
         tasks.spawn(async move {
             let _place = places.acquire_owned().await?;
             let begun = Instant::now();
-            let outcome = pass(module, &input, &authority).await?;
+            let outcome = pass(&stage).await?;
             anyhow::Ok((begun.elapsed(), outcome))
         });
     }
@@ -122,22 +134,25 @@ async fn round(
 }
 
 /// What the controller does between two requests to the API server.
-async fn pass(
-    module: Arc<Module>,
-    input: &CallInput,
-    authority: &ProofAuthority,
-) -> anyhow::Result<Result<(), String>> {
-    let input = input.clone();
-    let (uid, node) = (input.remediation.uid.clone(), input.remediation.node.clone());
-    let call = tokio::task::spawn_blocking(move || module.call(&input, &Limits::default(), &Granted::all()));
-    let report = call.await?;
-    if let Err(failure) = report.outcome {
+async fn pass(stage: &Stage) -> anyhow::Result<Result<(), String>> {
+    let (module, input) = (stage.module.clone(), CallInput::clone(&stage.input));
+    let call = {
+        let _thread = stage.threads.acquire().await?;
+        tokio::task::spawn_blocking(move || module.call(&input, &Limits::default(), &Granted::all())).await?
+    };
+    if let Err(failure) = call.outcome {
         return Ok(Err(format!("{:?}", failure.cause)));
     }
     let (granted, ledger) = (Granted::all(), BTreeMap::new());
-    let context =
-        GateContext { remediation_uid: &uid, node: &node, granted: &granted, authority, proof: None, ledger: &ledger };
-    Ok(gate(report.effects, &context).map(drop).map_err(|refusal| refusal.to_string()))
+    let context = GateContext {
+        remediation_uid: &stage.input.remediation.uid,
+        node: &stage.input.remediation.node,
+        granted: &granted,
+        authority: &stage.authority,
+        proof: None,
+        ledger: &ledger,
+    };
+    Ok(gate(call.effects, &context).map(drop).map_err(|refusal| refusal.to_string()))
 }
 
 /// A node that was silent for a minute, with pods on it, at the beginning of its remediation.
