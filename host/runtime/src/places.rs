@@ -55,7 +55,7 @@ mod tests {
         let place = places.take(Duration::ZERO).unwrap();
         assert!(places.take(Duration::from_millis(5)).is_none(), "there is only one");
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| places.take(Duration::from_secs(60)).is_some());
+            let waiting = scope.spawn(|| places.take(Duration::from_mins(1)).is_some());
             drop(place);
             assert!(waiting.join().unwrap());
         });
