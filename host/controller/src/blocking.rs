@@ -2,14 +2,17 @@
 
 use std::sync::LazyLock;
 
-use palisade_runtime::EngineSettings;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
-/// Calls of components that have a thread at the same time: as many as the engine has room for. When hundreds of
-/// remediations are due at once, further threads would only wait there, each with its memory.
-static CALLS: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(EngineSettings::default().concurrent_calls as usize));
+/// Calls of components that have a thread at the same time: one for each CPU, and so many at least that a few that use up
+/// their time do not keep the others waiting. When hundreds of remediations are due at once, further threads would only
+/// queue up for the CPUs, each with its memory.
+const FEWEST: usize = 8;
+
+static CALLS: LazyLock<Semaphore> = LazyLock::new(|| {
+    Semaphore::new(std::thread::available_parallelism().map_or(FEWEST, |cpus| cpus.get().max(FEWEST)))
+});
 
 /// Runs it on a thread of its own. A runtime that has only one thread was chosen to have everything happen in one
 /// order (tests, the simulation): there it runs in place. `None` if it panicked or the process stops.
