@@ -17,6 +17,7 @@ use crate::inspect::inspect;
 use crate::journal::JournalInput;
 use crate::limits::Limits;
 use crate::module::Module;
+use crate::places::{Place, Places};
 use crate::report::CallInput;
 use crate::state::{CallState, journal_input};
 use crate::ticker::Ticker;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) ceiling: Limits,
     pub(crate) ticker: Ticker,
+    places: Places,
 }
 
 impl std::fmt::Debug for Shared {
@@ -53,7 +55,8 @@ impl Host {
                 .inspect_err(|error| tracing::warn!(%error, "compiled components are not cached"))
                 .ok()
         });
-        let shared = Arc::new(Shared { engine, ceiling: settings.ceiling.clone(), ticker });
+        let places = Places::new(settings.concurrent_calls);
+        let shared = Arc::new(Shared { engine, ceiling: settings.ceiling.clone(), ticker, places });
         Ok(Self { shared, component_bytes: settings.component_bytes, cache, compiler: settings.compiler.clone() })
     }
 
@@ -75,6 +78,7 @@ impl Host {
         let trial = |error: wasmtime::Error| LoadError::TrialFailed { detail: detail(&error) };
         let linked = Linked::new(&self.shared.engine, &component).map_err(trial)?;
         let (input, _) = journal_input(&CallInput::default(), self.shared.ceiling.clone(), Granted::default());
+        let _place = self.shared.place(&self.shared.ceiling).map_err(trial)?;
         let mut store = self.shared.store(input).map_err(trial)?;
         let _ticking = self.shared.ticker.during_call();
         linked.instantiate(&mut store).map_err(trial)?;
@@ -116,6 +120,12 @@ impl Host {
 }
 
 impl Shared {
+    /// A place in the pool, for as long as the store lives. Waits for one no longer than a call may take.
+    pub(crate) fn place(&self, limits: &Limits) -> wasmtime::Result<Place<'_>> {
+        let place = self.places.take(limits.deadline());
+        place.ok_or_else(|| wasmtime::Error::msg("all places for calls stayed taken"))
+    }
+
     /// The only way to a store: with every limit set.
     pub(crate) fn store(&self, input: JournalInput) -> wasmtime::Result<Store<CallState>> {
         let Limits { fuel, deadline_millis, crossing_bytes, host_calls, .. } = input.limits;

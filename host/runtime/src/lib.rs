@@ -27,6 +27,7 @@ mod limits;
 mod manifest;
 mod module;
 mod outside;
+mod places;
 mod proof;
 mod report;
 mod state;

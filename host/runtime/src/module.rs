@@ -120,10 +120,13 @@ impl Module {
 
     fn run(&self, input: &JournalInput) -> Result<Run, CallFailure> {
         let given = input.limits.fuel;
-        let mut store = self.shared.store(input.clone()).map_err(|error| {
+        let crowded = |error: wasmtime::Error| {
             let remedy = "the call is tried again";
             failure::message(&self.manifest, input, FailureCause::Host, &format!("{error:#}"), remedy)
-        })?;
+        };
+        // Declared before the store, so that the store's instance is gone when the place is free.
+        let _place = self.shared.place(&input.limits).map_err(crowded)?;
+        let mut store = self.shared.store(input.clone()).map_err(crowded)?;
         let answer = {
             let _ticking = self.shared.ticker.during_call();
             self.linked.reconcile(&mut store, input)

@@ -4,13 +4,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::workspace::{Workspace, cargo};
-use crate::{build, controlplane, guests, shell};
+use crate::{build, controlplane, guests, page, shell, tools, vm};
 
-/// Runs a command of the bench to its end. `--release` takes a controller as it is shipped, which takes minutes to build:
-/// for figures of speed and size.
+/// Runs a command of the bench to its end; without one, lists them. `--release` takes a controller as it is shipped, which
+/// takes minutes to build: for figures of speed and size. `agent --static` takes the agent as it is shipped, and
+/// `page --browser` goes on with the page in a real browser.
 pub fn run(workspace: &Workspace, options: &[String]) -> anyhow::Result<()> {
     let mut options = options.to_vec();
-    let release = options.iter().position(|option| option == "--release").map(|at| options.remove(at)).is_some();
+    let mut given = |flag: &str| {
+        let at = options.iter().position(|option| option == flag);
+        at.map(|at| options.remove(at)).is_some()
+    };
+    let (release, shipped, browser) = (given("--release"), given("--static"), given("--browser"));
     let programs = if release { released(workspace)? } else { built(workspace)? };
     let mut command = program(workspace, &programs);
     let Some((subcommand, rest)) = options.split_first() else { return shell::run(command.arg("--help")) };
@@ -18,8 +23,15 @@ pub fn run(workspace: &Workspace, options: &[String]) -> anyhow::Result<()> {
     // Help needs none of the parts.
     if !subcommand.starts_with('-') && !rest.iter().any(|word| word == "--help") {
         parts(workspace, &programs, &mut command)?;
+        match subcommand.as_str() {
+            "agent" if shipped => drop(command.arg("--agent").arg(vm::static_agent(workspace)?)),
+            "wasm" => drop(command.arg("--languages").arg(workspace.target.join("languages"))),
+            "instructions" => tools::debian_package(workspace, "valgrind", "valgrind")?,
+            _ => {}
+        }
     }
-    shell::run(command.args(rest))
+    shell::run(command.args(rest))?;
+    if subcommand == "page" && browser { page::run(workspace, &[]) } else { Ok(()) }
 }
 
 /// The assertions in the size that continuous integration can afford.

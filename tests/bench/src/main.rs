@@ -29,6 +29,16 @@ enum Command {
     Core(measure::core::Options),
     /// What components cost: to compile, load, call and keep.
     Wasm(measure::wasm::Options),
+    /// A thousand remediations at once, as the controller runs them, without the API server.
+    Concurrent(measure::concurrent::Options),
+    /// Instructions of the core for each node, counted by callgrind.
+    Instructions(measure::instructions::Options),
+    /// What an agent costs its node: memory, CPU, wake-ups, requests; how fast it starts and answers many peers.
+    Agent(measure::agent::Options),
+    /// How soon the sandbox can be used, and how long its demonstration takes.
+    Sandbox(measure::sandbox::Options),
+    /// What the operator's page costs with thousands of nodes.
+    Page(measure::page::Options),
     /// Where the seconds go between a fault and the released workload, with real agents.
     Failover(measure::failover::Options),
 }
@@ -50,6 +60,11 @@ fn main() -> ExitCode {
                 Command::Failover(options) => measure::failover::run(&options).await.map(|()| true),
                 Command::Core(options) => measure::core::run(&options).map(|()| true),
                 Command::Wasm(options) => measure::wasm::run(&options).map(|()| true),
+                Command::Concurrent(options) => measure::concurrent::run(&options).await.map(|()| true),
+                Command::Instructions(options) => measure::instructions::run(&options).map(|()| true),
+                Command::Agent(options) => measure::agent::run(&options).await.map(|()| true),
+                Command::Sandbox(options) => measure::sandbox::run(&options).await.map(|()| true),
+                Command::Page(options) => measure::page::run(&options).await.map(|()| true),
                 Command::Idle(options) => measure::idle::run(&options).await.map(|()| true),
             }
         });

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::{Client, ResourceExt};
 use palisade_core::fencing::agent::Base;
+use palisade_core::fencing::record::{CERTIFICATE, INTENT, RECORD, RECORD_SIGNATURE};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -22,6 +23,10 @@ pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 pub const TRUST_CONFIG_MAP: &str = "palisade-agent-trust";
 /// Key of the bundle in it.
 pub const TRUST_KEY: &str = "ca.crt";
+/// So many leases are read at a time: a lease is about 3 KiB, and an agent has little memory.
+const PAGE: u32 = 100;
+/// What others look at in a lease; the rest, such as the signing request, is a third of it.
+const LOOKED_AT: [&str; 4] = [RECORD, RECORD_SIGNATURE, CERTIFICATE, INTENT];
 /// A watch is renewed after so many seconds even if nothing is wrong with it.
 const WATCH_SECONDS: u32 = 280;
 
@@ -88,8 +93,19 @@ impl Api for KubeApi {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<StoredLease>, String>> {
         async move {
-            let leases = self.leases.list(&ListParams::default()).await.map_err(unreachable)?;
-            Ok(leases.items.into_iter().map(stored).collect())
+            let mut all = Vec::new();
+            let mut page = ListParams::default().limit(PAGE);
+            loop {
+                let leases = self.leases.list(&page).await.map_err(unreachable)?;
+                all.extend(leases.items.into_iter().map(stored).map(|mut lease| {
+                    lease.annotations.retain(|key, _| LOOKED_AT.contains(&key.as_str()));
+                    lease
+                }));
+                match leases.metadata.continue_.filter(|token| !token.is_empty()) {
+                    Some(token) => page.continue_token = Some(token),
+                    None => return Ok(all),
+                }
+            }
         }
         .boxed()
     }

@@ -1,11 +1,17 @@
 //! Figures: how fast the controller is and what it costs, on a real control plane with a beating fleet, and its parts by
 //! themselves. No test fails by them; every figure comes from several runs and is shown with the machine that it was measured on.
 
+pub mod agent;
+pub mod concurrent;
 pub mod core;
 pub mod detect;
 pub mod failover;
 pub mod idle;
+pub mod instructions;
+mod kernel;
+pub mod page;
 mod report;
+pub mod sandbox;
 mod stock;
 mod usage;
 pub mod wasm;

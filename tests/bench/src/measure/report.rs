@@ -41,6 +41,8 @@ pub struct Machine {
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     machine: Machine,
+    /// What has to be known to read the figures.
+    notes: Vec<String>,
     figures: Vec<Figure>,
 }
 
@@ -57,7 +59,13 @@ impl Report {
             build: if cfg!(debug_assertions) { "debug: no measure of speed or size" } else { "release" },
             load: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
         };
-        Self { machine, figures: Vec::new() }
+        Self { machine, notes: Vec::new(), figures: Vec::new() }
+    }
+
+    /// Adds what has to be known to read the figures.
+    pub fn note(&mut self, note: String) {
+        eprintln!("       {note}");
+        self.notes.push(note);
     }
 
     /// Adds a figure; values that are no numbers are an error of the measurement.
@@ -107,7 +115,11 @@ impl Report {
             return Ok(());
         }
         let Machine { cpus, kernel, model, build, load } = &self.machine;
-        println!("\n{cpus} CPUs ({model}), Linux {kernel}, load {load}; build: {build}\n");
+        println!("\n{cpus} CPUs ({model}), Linux {kernel}, load {load}; build: {build}");
+        for note in &self.notes {
+            println!("{note}");
+        }
+        println!();
         println!("{:>6}  {:<56} {:>10} {:>10} {:>10} {:>5}  unit", "nodes", "what", "min", "median", "max", "runs");
         for Figure { nodes, what, unit, min, median, max, runs } in &self.figures {
             let nodes = nodes.map_or_else(|| "-".to_owned(), |nodes| nodes.to_string());
