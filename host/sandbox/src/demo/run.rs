@@ -49,7 +49,7 @@ pub struct Running {
 }
 
 /// Nodes, claims and workload have to be up by then.
-const START_LIMIT: Duration = Duration::from_secs(90);
+const START_LIMIT: Duration = Duration::from_mins(3);
 /// The release has to be seen by then, on top of what detection takes.
 const RELEASE_LIMIT: Duration = Duration::from_mins(2);
 /// Everything has to be as before by then.

@@ -44,13 +44,7 @@ fn scenario(options: &Options, fault: &str, strategy: &str, nodes: usize) -> any
         Configuration::Tuned => Timings::default(),
         Configuration::Default => Timings::unchanged(),
     };
-    Ok(Scenario {
-        nodes: agents,
-        pods: options.pods,
-        long_silence: silence,
-        timings,
-        ..Scenario::new(named, strategy)
-    })
+    Ok(Scenario { nodes: agents, pods: options.pods, long_silence: silence, timings, ..Scenario::new(named, strategy) })
 }
 
 async fn told(options: &Options, scenario: Scenario, nodes: usize, dir: &Path) -> anyhow::Result<Told> {
