@@ -100,7 +100,7 @@ mod tests {
         ];
         let theirs =
             [spec.api_check_interval, spec.api_server_timeout, spec.peer_dial_timeout, spec.peer_request_timeout];
-        assert_eq!(ours, theirs.map(|length| length.to_std()));
+        assert_eq!(ours, theirs.map(palisade_api::GoDuration::to_std));
         assert_eq!(i64::from(unchanged.max_api_error_threshold), spec.max_api_error_threshold);
     }
 }
