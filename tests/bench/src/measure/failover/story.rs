@@ -1,7 +1,7 @@
 //! One story, on a control plane of its own.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use palisade_sandbox::demo::{self, Backend, BackendKind, Outcome, Scenario, Stand, Style, Timeline};
@@ -12,6 +12,10 @@ use palisade_sandbox::lab::timings::Timings;
 use super::requests::Requests;
 use super::{Configuration, Options, Told, crowd};
 use crate::audit::AuditLog;
+use crate::fleet;
+
+/// How late a renewal of the kubelets around may come.
+const SLACK: Duration = Duration::from_secs(15);
 
 /// Plays it; its folder is kept if it does not pass.
 pub async fn play(options: &Options, fault: &str, strategy: &str, nodes: usize) -> anyhow::Result<Told> {
@@ -40,10 +44,14 @@ fn scenario(options: &Options, fault: &str, strategy: &str, nodes: usize) -> any
     let named: Fault = if silence { "isolate" } else { fault }.parse().map_err(anyhow::Error::msg)?;
     let agents = u8::try_from(nodes.min(options.agents.into()))?;
     anyhow::ensure!(agents >= named.fewest_nodes(), "{fault} needs {} nodes", named.fewest_nodes());
-    let timings = match options.config {
+    let mut timings = match options.config {
         Configuration::Tuned => Timings::default(),
         Configuration::Default => Timings::unchanged(),
     };
+    if nodes > usize::from(agents) {
+        // The kubelets around renew as rarely as real ones do, and none of them may look dead.
+        timings.node_grace = timings.node_grace.max(fleet::lease_period(nodes) + SLACK);
+    }
     Ok(Scenario { nodes: agents, pods: options.pods, long_silence: silence, timings, ..Scenario::new(named, strategy) })
 }
 
