@@ -44,6 +44,9 @@ pub struct DemoArguments {
     /// Number of nodes; 4 if not given, 6 for zone-cut.
     #[arg(long)]
     nodes: Option<u8>,
+    /// Pods on the node that fails.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pods: u16,
     /// Strategy of the remediation template.
     #[arg(long, default_value = "Automatic", value_parser = ["Automatic", "ResourceDeletion", "OutOfServiceTaint"])]
     strategy: String,
@@ -127,6 +130,7 @@ async fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Demo(arguments) => {
             let mut scenario = Scenario::new(arguments.fault, &arguments.strategy);
             scenario.nodes = arguments.nodes.unwrap_or(scenario.nodes);
+            scenario.pods = arguments.pods;
             scenario.kill_controller = arguments.kill_controller_at;
             scenario.long_silence = arguments.long_silence;
             demo::demo(Demo {

@@ -161,14 +161,17 @@ async fn the_out_of_service_taint_comes_after_the_proof_and_goes_before_the_end(
     world.agents.willing.store(false, Ordering::SeqCst);
     world.pod("db-0", Some("StatefulSet")).await;
     world.silence().await;
+    // Given a pod that somebody's finalizer keeps,
+    world.finalize("db-0", true).await;
     world.remediate("r1", "OutOfServiceTaint").await;
     world.reaches("r1", Stage::Intended).await;
     let tainted = || async { world.taints().await.contains(&"node.kubernetes.io/out-of-service".to_owned()) };
     stays("no taint before the proof", Duration::from_secs(3), || async { !tainted().await }).await;
     world.agents.willing.store(true, Ordering::SeqCst);
     eventually("the taint is set", tainted).await;
-    // Kubernetes takes the pods away.
-    world.confirm_marked().await;
+    // and stays as long as the pod does.
+    stays("the taint stays", Duration::from_secs(2), tainted).await;
+    world.finalize("db-0", false).await;
     world.completes("r1").await;
     assert!(!tainted().await);
 }

@@ -54,6 +54,13 @@ impl Seen {
         Some((beat, self.heartbeat(&node.name_any(), "node", beat)))
     }
 
+    /// The newest heartbeats of a node's kubelet, by status and lease, that anybody here has seen.
+    pub fn shown(&self, node: &str) -> (Option<String>, Option<String>) {
+        let heartbeats = self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = |source: &str| heartbeats.version(&format!("{source}/{node}")).map(str::to_owned);
+        (newest("node"), newest("lease"))
+    }
+
     /// The base of an intent about to be written.
     pub fn attempt(&self, node: &str, lease_uid: &str, intent_uid: &str, base: Mono) {
         self.leases().attempt(node, lease_uid, intent_uid, base);

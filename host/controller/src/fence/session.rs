@@ -7,7 +7,9 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use palisade_api::Stage;
 use palisade_core::fencing::proof::{Proof, ProofKind};
-use palisade_core::fencing::prover::{Beat, Effect, Event, JurorAnswer, Prover, Settings, WriteIntent, WriteOutcome};
+use palisade_core::fencing::prover::{
+    self, Beat, Effect, Event, JurorAnswer, Prover, Settings, WriteIntent, WriteOutcome,
+};
 use palisade_core::fencing::record::BootId;
 use palisade_core::time::Mono;
 use palisade_rpc::{PromiseAnswer, PromiseRequest};
@@ -29,7 +31,11 @@ const MARK_LIMIT: Duration = Duration::from_mins(1);
 /// Writing the intent takes no longer; whether it was stored, the next read shows.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
 /// Answers and changes in quick succession lead to one read.
-const READ_GAP: Duration = Duration::from_millis(50);
+const READ_GAP: Duration = Duration::from_millis(150);
+/// What happens in quick succession before the proof is looked at by the remediation in one pass.
+const NEWS_GAP: Duration = Duration::from_millis(300);
+/// While nobody can extend the node's life and no watch shows a sign of it, a consistent read comes this often.
+const CALM: Duration = Duration::from_secs(10);
 
 struct Session {
     context: Arc<Context>,
@@ -50,7 +56,14 @@ struct Session {
     last: Option<Read>,
     /// When the last marks were stored.
     marked_at: Option<Time>,
+    /// When the remediation is to hear of news that can wait.
+    news: Option<Mono>,
+    /// What the watches had shown of the kubelet when the last consistent read began, and when that was.
+    looked: Option<(Mono, Shown)>,
 }
+
+/// Newest heartbeats, by status and lease.
+type Shown = (Option<String>, Option<String>);
 
 /// Newest heartbeats of the kubelet, and sequence number of the agent.
 type Signs = (Option<String>, Option<String>, Option<u64>);
@@ -88,6 +101,8 @@ pub(super) async fn run(
         over: false,
         last: None,
         marked_at: None,
+        news: None,
+        looked: None,
     };
     session.feed(Event::Tick);
     loop {
@@ -96,7 +111,8 @@ pub(super) async fn run(
         if session.over {
             return;
         }
-        let pause = session.until.since(clock::now());
+        let next = session.news.map_or(session.until, |news| news.min(session.until));
+        let pause = next.since(clock::now());
         tokio::select! {
             // Answers first; in a fixed order, so that a simulated run can be repeated.
             biased;
@@ -106,10 +122,21 @@ pub(super) async fn run(
                     session.feed(event);
                 }
             }
-            () = tokio::time::sleep(pause) => session.feed(Event::Tick),
+            () = tokio::time::sleep(pause) => {
+                session.tell();
+                if session.until <= clock::now() {
+                    session.tick();
+                }
+            }
             () = wake.notified() => {
                 tokio::time::sleep(READ_GAP).await;
-                session.effects.push_back(Effect::Read);
+                // What came meanwhile may ask for a read, too: one answers all.
+                while let Ok(event) = inbox.try_recv() {
+                    session.feed(event);
+                }
+                if !session.effects.iter().any(|queued| matches!(queued, Effect::Read)) {
+                    session.effects.push_back(Effect::Read);
+                }
             }
         }
     }
@@ -133,6 +160,35 @@ impl Session {
                 Effect::Read if self.effects.iter().any(|queued| matches!(queued, Effect::Read)) => {}
                 effect => self.effects.push_back(effect),
             }
+        }
+    }
+
+    /// The prover wants a look every two seconds, in case that a watch has missed something. Where only time has to pass,
+    /// or nothing but a sign of life is waited for, that is one too many for each node that is down: the watches wake the
+    /// session by node and agent lease, and tell it of the kubelet.
+    fn tick(&mut self) {
+        let now = clock::now();
+        let seen = self.context.seen.shown(&self.wanted.target.node);
+        let known = self.looked.as_ref().is_some_and(|(at, shown)| now.since(*at) < CALM && *shown == seen);
+        let due = self.decides_at().is_some_and(|due| due <= now);
+        if self.prover.is_calm() && known && !due && self.boot_changed.is_none() {
+            let look = now + prover::RETRY;
+            self.until = self.decides_at().map_or(look, |due| due.min(look));
+            return;
+        }
+        self.feed(Event::Tick);
+    }
+
+    /// When the prover decides next by what was read last, if it waits for nothing but time.
+    fn decides_at(&self) -> Option<Mono> {
+        self.prover.decides_at(&self.last.as_ref()?.snapshot)
+    }
+
+    /// Has the remediation looked at, if there is news that waited for it.
+    fn tell(&mut self) {
+        if self.news.is_some_and(|news| news <= clock::now()) {
+            self.news = None;
+            self.context.triggers.fire(&self.wanted.target);
         }
     }
 
@@ -212,6 +268,7 @@ impl Session {
     async fn read(&mut self) {
         let context = self.context.clone();
         let node = &self.wanted.target.node;
+        self.looked = Some((clock::now(), context.seen.shown(node)));
         match read::read(&context.client, &context.options.namespace, node, &context.seen, &context.trust).await {
             Ok(read) => {
                 if self.wanted.external
@@ -226,7 +283,10 @@ impl Session {
                 self.feed(Event::Read(Box::new(snapshot)));
                 self.note_progress();
             }
-            Err(error) => self.feed(Event::ReadFailed { why: error.to_string() }),
+            Err(error) => {
+                self.looked = None;
+                self.feed(Event::ReadFailed { why: error.to_string() });
+            }
         }
     }
 
@@ -440,16 +500,22 @@ impl Session {
         if self.state.contradiction.is_some() {
             self.state.stage = FenceStage::Contradicted;
         }
-        let changed = {
+        let (changed, urgent) = {
             let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
             let changed = *published != self.state;
+            // Something may be done now, or must not be done any more.
+            let urgent = published.usable_proof() != self.state.usable_proof()
+                || published.contradiction != self.state.contradiction;
             if changed {
                 published.clone_from(&self.state);
             }
-            changed
+            (changed, urgent)
         };
         if changed {
-            self.context.triggers.fire(&self.wanted.target);
+            let now = clock::now();
+            let news = if urgent { now } else { now + NEWS_GAP };
+            self.news = Some(self.news.map_or(news, |known| known.min(news)));
+            self.tell();
         }
     }
 }

@@ -221,7 +221,10 @@ impl<K: Remediation> Pass<K> {
                         format!("for intent {intent}: {pods} pods and {attachments} volume attachments deleted")
                     }
                     ReleaseMethod::OutOfServiceTaint => {
-                        format!("for intent {intent}: out-of-service taint set, Kubernetes frees pods and volumes")
+                        format!(
+                            "for intent {intent}: out-of-service taint set and {pods} marked pods deleted, Kubernetes frees \
+                             the others and the volumes"
+                        )
                     }
                 };
                 status::happened(self.progress(), Stage::Released, &clock::wall(), &proof.intent_uid, &detail);

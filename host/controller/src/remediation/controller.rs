@@ -12,6 +12,7 @@ use kube::runtime::watcher::{self, watcher};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tracing::Instrument;
 
+use super::echo::Echoes;
 use super::kind::Remediation;
 use super::{pass, target};
 use crate::context::Context;
@@ -34,6 +35,9 @@ pub async fn run<K: Remediation>(context: Arc<Context>, mut triggers: UnboundedR
             }
         })
         .touched_objects();
+    let echoes = Arc::new(Echoes::default());
+    let known = echoes.clone();
+    let changes = changes.try_filter(move |object: &K| futures::future::ready(!known.is_one(object)));
     let changes = changes.map_ok(|object: K| ReconcileRequest::from(ObjectRef::from_obj(&object)));
     // What sessions and nodes announce arrives beside what the watch of the kind shows.
     let triggers = futures::stream::poll_fn(move |task| triggers.poll_recv(task))
@@ -41,7 +45,7 @@ pub async fn run<K: Remediation>(context: Arc<Context>, mut triggers: UnboundedR
         .map(|object| Ok::<_, watcher::Error>(ReconcileRequest::from(object)));
     let queue = futures::stream::select(changes, triggers);
     applier(
-        |object, context| reconcile::<K>(object, context).boxed(),
+        move |object, context| reconcile::<K>(object, context, echoes.clone()).boxed(),
         pass::after_error::<K>,
         context,
         store,
@@ -59,10 +63,14 @@ pub async fn run<K: Remediation>(context: Arc<Context>, mut triggers: UnboundedR
 
 /// A pass, if this process leads. A pass that lost the lead is dropped where it is, and looked at again when the lead
 /// comes back; a follower keeps its place in the queue, but no request.
-async fn reconcile<K: Remediation>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Error> {
+async fn reconcile<K: Remediation>(
+    object: Arc<K>,
+    context: Arc<Context>,
+    echoes: Arc<Echoes>,
+) -> Result<Action, Error> {
     let leadership = context.leadership.clone();
     let span = object.target(target::node_name(&*object)).span();
-    let pass = pass::reconcile(object, context).instrument(span);
+    let pass = pass::reconcile(object, context, echoes).instrument(span);
     if let Some(result) = leadership.only_leading(pass).await {
         return result;
     }

@@ -8,6 +8,7 @@ mod apply;
 mod call;
 pub mod committed;
 pub mod controller;
+mod echo;
 mod hand_back;
 pub mod kind;
 mod kind_power;

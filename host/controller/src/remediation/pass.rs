@@ -13,6 +13,7 @@ use palisade_api::{SelfNodeRemediationConfig, Stage};
 use palisade_core::fencing::record::{FenceIntent, LeaseView};
 use serde_json::json;
 
+use super::echo::{self, Echoes};
 use super::kind::{Remediation, Status};
 use super::outside;
 use super::spent;
@@ -41,6 +42,7 @@ pub struct Pass<K> {
     pub(super) target: Target,
     pub(super) status: Status,
     saved: Status,
+    echoes: Arc<Echoes>,
     /// The node of this name is not the one that the remediation was taken up for.
     pub(super) replaced: bool,
     /// A release was tried in this pass, and held back.
@@ -48,8 +50,12 @@ pub struct Pass<K> {
 }
 
 /// Looks at a remediation and does what is due.
-pub async fn reconcile<K: Remediation>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Error> {
-    let mut pass = Pass::new(context, (*object).clone());
+pub async fn reconcile<K: Remediation>(
+    object: Arc<K>,
+    context: Arc<Context>,
+    echoes: Arc<Echoes>,
+) -> Result<Action, Error> {
+    let mut pass = Pass::new(context, (*object).clone(), echoes);
     let uid = pass.target.uid.clone();
     // Dropped at whatever line it is: that is what a crash would do, too.
     let result = within(LIMIT, "the pass", pass.run()).await;
@@ -87,10 +93,10 @@ pub fn after_error<K: Remediation>(object: Arc<K>, error: &Error, context: Arc<C
 }
 
 impl<K: Remediation> Pass<K> {
-    fn new(context: Arc<Context>, object: K) -> Self {
+    fn new(context: Arc<Context>, object: K, echoes: Arc<Echoes>) -> Self {
         let target = object.target(target::node_name(&object));
         let status = object.status();
-        Self { context, object, target, saved: status.clone(), status, replaced: false, held_back: false }
+        Self { context, object, target, saved: status.clone(), echoes, status, replaced: false, held_back: false }
     }
 
     fn retries(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<String, u32>> {
@@ -377,6 +383,9 @@ impl<K: Remediation> Pass<K> {
         }
         let mut object = self.object.clone();
         object.set_status(self.status.clone());
+        if echo::only_tells(&self.saved, &self.status) {
+            self.echoes.expect(&object);
+        }
         self.object = self.api().replace_status(&self.target.name, &PostParams::default(), &object).await?;
         self.saved = self.status.clone();
         Ok(())

@@ -140,7 +140,8 @@ impl<K: Remediation> Pass<K> {
     pub(super) async fn holds_anything(&mut self, node: &Node) -> Result<bool, Error> {
         let own = taints::has(node, &taints::own());
         let owned = !self.progress().owned.taints.is_empty() || self.progress().owned.cordoned.is_some();
-        Ok(owned || (own && !self.shared_with_others().await?) || self.owns_intent().await?)
+        // The intent is one request; whether others share the taint takes a list of every kind.
+        Ok(owned || self.owns_intent().await? || (own && !self.shared_with_others().await?))
     }
 
     async fn owns_intent(&self) -> Result<bool, Error> {

@@ -138,6 +138,11 @@ impl Inventory {
     }
 }
 
+/// Whether its deletion was forced already, and only somebody's finalizer keeps it.
+pub fn is_held(pod: &Pod) -> bool {
+    pod.metadata.deletion_grace_period_seconds == Some(0) && !pod.finalizers().is_empty()
+}
+
 /// UID of a pod.
 pub fn uid(pod: &Pod) -> String {
     pod.uid().unwrap_or_default()

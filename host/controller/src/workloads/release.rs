@@ -12,7 +12,7 @@ use palisade_core::fencing::record::LeaseView;
 use palisade_core::time::Mono;
 use palisade_runtime::ReleaseMethod;
 
-use super::inventory;
+use super::inventory::{self, Inventory};
 use crate::clock;
 use crate::error::Error;
 use crate::fence::lease;
@@ -21,6 +21,13 @@ use crate::taints::{self, Edit};
 
 /// So long a consistent read stands behind deletions; then another one is made.
 const FRESH: Duration = Duration::from_secs(1);
+/// Deletions on their way at once.
+const TOGETHER: usize = 8;
+/// The eviction that our own taint starts writes to the pods while they are deleted; those are read again this often, with
+/// a little time for it in between, before the next pass has to.
+const ATTEMPTS: u32 = 4;
+/// That time, more with every attempt.
+const EVICTION: Duration = Duration::from_millis(30);
 
 /// What a release came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,45 +109,100 @@ pub async fn release<L: Fn() -> bool>(
         Edit::Refused(why) => return Ok(Released::Stopped(why)),
         Edit::NodeGone => return Ok(Released::Stopped(format!("node {} does not exist any more", proof.node))),
     };
-    if how == ReleaseMethod::OutOfServiceTaint {
-        return Ok(Released::Done { pods: 0, attachments: 0, tainted });
-    }
-    delete_all(guard, marked, tainted).await
+    delete_all(guard, marked, how, tainted).await
 }
 
+/// Takes away what the method takes. With the out-of-service taint that is what was marked: its garbage collection would
+/// come within 20 s, and nothing of it runs elsewhere before. The pods of the second class are replaced as soon as they
+/// are evicted, and volumes without pod are detached at once: those are left to Kubernetes.
 async fn delete_all<L: Fn() -> bool>(
     mut guard: Guard<'_, L>,
     marked: &BTreeSet<String>,
+    how: ReleaseMethod,
     tainted: Option<String>,
 ) -> Result<Released, Error> {
     let client = guard.client;
-    let left = inventory::read(client, &guard.proof.node).await?;
-    // The list was read after the last check: check again, on what is true now.
-    guard.checked = None;
-    let how = Some(ReleaseMethod::ResourceDeletion);
-    let (mut deleted, mut written_since) = (0, false);
-    for pod in left.to_release(marked, how) {
-        if let Err(why) = guard.allows().await? {
+    let mut deleted = 0;
+    for attempt in 1.. {
+        let left = inventory::read(client, &guard.proof.node).await?;
+        // The list was read after the last check: check again, on what is true now.
+        guard.checked = None;
+        let all = how == ReleaseMethod::ResourceDeletion;
+        let pods: Vec<&Pod> = left
+            .to_release(marked, Some(how))
+            .filter(|pod| all || marked.contains(&inventory::uid(pod)) && !inventory::is_held(pod))
+            .collect();
+        let round = delete_pods(&mut guard, &pods).await?;
+        deleted += round.accepted;
+        if let Some(why) = round.stopped {
             return Ok(Released::Stopped(why));
         }
-        let api = Api::<Pod>::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-        match delete(&api, pod, Some(0)).await? {
-            Deletion::Accepted => deleted += 1,
-            Deletion::Gone => {}
-            Deletion::WrittenSince => written_since = true,
+        if round.written_since && attempt < ATTEMPTS {
+            tokio::time::sleep(EVICTION * attempt).await;
+            continue;
+        }
+        // While a pod is there, attach/detach would attach its volumes again: they wait for the pass that takes it away.
+        let detached = if all && !round.written_since { detach_all(&mut guard, &left, marked).await? } else { Ok(0) };
+        return Ok(match detached {
+            Ok(attachments) => Released::Done { pods: deleted, attachments, tainted },
+            Err(why) => Released::Stopped(why),
+        });
+    }
+    Ok(Released::Done { pods: deleted, attachments: 0, tainted })
+}
+
+/// What deleting the pods of one list came to.
+#[derive(Debug, Default)]
+struct Round {
+    accepted: usize,
+    written_since: bool,
+    /// Why it ended before the last of them.
+    stopped: Option<String>,
+}
+
+async fn delete_pods<L: Fn() -> bool>(guard: &mut Guard<'_, L>, pods: &[&Pod]) -> Result<Round, Error> {
+    let client = guard.client;
+    let mut round = Round::default();
+    for pods in pods.chunks(TOGETHER) {
+        let mut allowed = Vec::with_capacity(pods.len());
+        for pod in pods {
+            if let Err(why) = guard.allows().await? {
+                round.stopped = Some(why);
+                break;
+            }
+            let api = Api::<Pod>::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
+            allowed.push(async move { delete(&api, *pod, Some(0)).await });
+        }
+        for deletion in futures::future::join_all(allowed).await {
+            match deletion? {
+                Deletion::Accepted => round.accepted += 1,
+                Deletion::Gone => {}
+                Deletion::WrittenSince => round.written_since = true,
+            }
+        }
+        if round.stopped.is_some() {
+            break;
         }
     }
+    Ok(round)
+}
+
+/// How many volume attachments were taken away, or why no more may be.
+async fn detach_all<L: Fn() -> bool>(
+    guard: &mut Guard<'_, L>,
+    left: &Inventory,
+    marked: &BTreeSet<String>,
+) -> Result<Result<usize, String>, Error> {
+    let api: Api<VolumeAttachment> = Api::all(guard.client.clone());
+    let attachments = left.attachments_to_release(marked, Some(ReleaseMethod::ResourceDeletion));
     let mut detached = 0;
-    let api: Api<VolumeAttachment> = Api::all(client.clone());
-    // While a pod is there, attach/detach would attach its volumes again: they wait for the pass that takes it away.
-    let attachments = left.attachments_to_release(marked, how).filter(|_| !written_since);
     for attachment in attachments.filter(|attachment| attachment.metadata.deletion_timestamp.is_none()) {
         if let Err(why) = guard.allows().await? {
-            return Ok(Released::Stopped(why));
+            return Ok(Err(why));
         }
         detached += usize::from(delete(&api, attachment, None).await? == Deletion::Accepted);
     }
-    Ok(Released::Done { pods: deleted, attachments: detached, tainted })
+    Ok(Ok(detached))
 }
 
 /// What became of a deletion.

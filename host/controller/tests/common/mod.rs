@@ -20,7 +20,7 @@ use palisade_api::{SelfNodeRemediation, Stage};
 use palisade_controller::{Grade, Options};
 use palisade_core::fencing::record::{INTENT, LeaseView};
 use palisade_sandbox::api::{ApiStore, Settings};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 pub use agent::Agents;
@@ -183,6 +183,13 @@ impl World {
         }))
         .unwrap();
         self.pods().create(&PostParams::default(), &pod).await.unwrap()
+    }
+
+    /// Whether somebody's finalizer keeps a pod.
+    pub async fn finalize(&self, name: &str, kept: bool) {
+        let finalizers = if kept { json!(["example.com/keep"]) } else { Value::Null };
+        let patch = json!({ "metadata": { "finalizers": finalizers } });
+        self.pods().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     }
 
     pub fn pods(&self) -> Api<Pod> {

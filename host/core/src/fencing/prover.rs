@@ -223,6 +223,18 @@ impl Prover {
         }
     }
 
+    /// Whether nothing is left to do but to wait: for time to pass, or for a sign of life.
+    pub fn is_calm(&self) -> bool {
+        match &self.stage {
+            Stage::Fencing(fencing) => {
+                fencing.suspect.is_none() && !fencing.asking && Self::extension_impossible(fencing).is_ok()
+            }
+            Stage::Proven { fencing, .. } => fencing.suspect.is_none(),
+            Stage::Contradicted { .. } => true,
+            _ => false,
+        }
+    }
+
     /// What stands in the way at the moment, and what would unblock it.
     pub fn refusal(&self) -> Option<&Refusal> {
         self.refusal.as_ref()

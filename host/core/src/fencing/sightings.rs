@@ -47,6 +47,11 @@ impl Sightings {
         first(&mut lease.intents, intent_uid, now)
     }
 
+    /// The version that was seen first last.
+    pub fn version(&self, node: &str) -> Option<&str> {
+        self.leases.get(node)?.versions.back().map(|(version, _)| version.as_str())
+    }
+
     /// Forgets a lease that is gone. A lease of the same name made later starts afresh.
     pub fn forget(&mut self, node: &str) {
         self.leases.remove(node);

@@ -21,6 +21,8 @@ pub struct Backend {
     pub admin_kubeconfig: PathBuf,
     /// What to tell the reader about it.
     pub description: String,
+    /// Log of its requests; the sandbox keeps none.
+    pub audit_log: Option<PathBuf>,
     /// Seconds until it was ready.
     pub ready_seconds: f64,
     dir: PathBuf,
@@ -39,6 +41,7 @@ enum Running {
 struct Ready {
     kubeconfig: PathBuf,
     kubernetes_version: String,
+    audit_log: PathBuf,
 }
 
 /// Longest start of the real control plane; it takes 12 s on two free cores.
@@ -73,6 +76,7 @@ impl Backend {
         Ok(Self {
             kind: BackendKind::Sandbox,
             admin_kubeconfig,
+            audit_log: None,
             description: "in-process API store with stand-ins for scheduler and controllers".to_owned(),
             ready_seconds: 0.0,
             dir: dir.to_owned(),
@@ -98,7 +102,7 @@ impl Backend {
         args.extend([OsString::from("--port"), port.to_string().into()]);
         // Detection is shortened for the demonstration; nothing in the proof depends on it.
         args.extend([OsString::from(format!("--node-monitor-grace-period={grace}"))]);
-        args.extend([OsString::from("--node-monitor-period=1s")]);
+        args.extend([OsString::from(format!("--node-monitor-period={}", go(timings.node_monitor())))]);
         // How soon attach/detach notices that somebody else removed a VolumeAttachment.
         args.extend([OsString::from("--controller-manager-arg=--attach-detach-reconcile-sync-period=3s")]);
         let start = Program { name: "controlplane".to_owned(), program: program.clone(), args, env: Vec::new() };
@@ -118,6 +122,7 @@ impl Backend {
         Ok(Self {
             kind: BackendKind::Real,
             admin_kubeconfig: ready.kubeconfig,
+            audit_log: Some(ready.audit_log),
             description: format!("Kubernetes {}", ready.kubernetes_version),
             ready_seconds: 0.0,
             dir: plane_dir,

@@ -12,7 +12,7 @@ use palisade_api::{NodeHealthCheck, SelfNodeRemediation, SelfNodeRemediationTemp
 use serde_json::json;
 
 use super::options::Scenario;
-use crate::lab::NAMESPACE;
+use crate::lab::{NAMESPACE, workload};
 
 /// How long the objects may take to go.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -39,7 +39,9 @@ async fn sweep(client: &Client, scenario: &Scenario, nodes: &[String]) {
     let templates: Api<SelfNodeRemediationTemplate> = Api::namespaced(client.clone(), NAMESPACE);
     let _ = templates.delete(&scenario.policy(), &now).await;
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &namespace);
-    let _ = sets.delete("ledger", &DeleteParams::background()).await;
+    for set in [workload::NAME, workload::CROWD] {
+        let _ = sets.delete(set, &DeleteParams::background()).await;
+    }
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let _ = pods.delete_collection(&now, &ListParams::default()).await;
     let attachments: Api<VolumeAttachment> = Api::all(client.clone());

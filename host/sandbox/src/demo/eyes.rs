@@ -141,6 +141,12 @@ impl Eyes {
             }
             (before, Some(new)) if before.as_ref() != Some(&new) => {
                 let boot = view.intent.as_ref().map(|intent| intent.boot_id.to_string()).unwrap_or_default();
+                // The status tells of it later, together with what came next.
+                let now = self.now();
+                self.shared.write(|world| {
+                    let milestones = world.milestones.entry(name.clone()).or_default();
+                    milestones.stages.entry(Stage::Intended).or_insert(now);
+                });
                 let what = format!("fence intent {} stands in the lease of {name}", short(&new));
                 self.timeline.say(Word::Intend, what, Some(format!("for boot {}", short(&boot))));
             }
@@ -233,6 +239,8 @@ impl Eyes {
             (before.filter(|before| before.uid == now.uid).unwrap_or_default(), restarted)
         });
         if matches!(change, Change::Gone(_)) {
+            let seconds = self.now();
+            self.shared.write(|world| world.pod_gone(&now.uid, seconds));
             self.timeline.say(Word::Release, format!("pod {name} of {} is gone", now.node), None);
             return;
         }

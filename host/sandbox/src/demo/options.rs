@@ -112,6 +112,8 @@ pub struct Scenario {
     pub strategy: String,
     /// Number of nodes.
     pub nodes: u8,
+    /// Pods on the node that is hit: the one with the volume, and others beside it.
+    pub pods: u16,
     /// When to kill the controller.
     pub kill_controller: Option<Kill>,
     /// Detect so late that the wait is over before it begins.
@@ -132,6 +134,7 @@ impl Scenario {
             fault,
             strategy: strategy.to_owned(),
             nodes: fault.fewest_nodes().max(4),
+            pods: 1,
             kill_controller: None,
             long_silence: false,
             timings: Timings::default(),

@@ -49,7 +49,7 @@ pub struct Running {
 }
 
 /// Nodes, claims and workload have to be up by then.
-const START_LIMIT: Duration = Duration::from_secs(90);
+const START_LIMIT: Duration = Duration::from_mins(3);
 /// The release has to be seen by then, on top of what detection takes.
 const RELEASE_LIMIT: Duration = Duration::from_mins(2);
 /// Everything has to be as before by then.
@@ -161,6 +161,7 @@ impl Running {
             if stamping < usize::from(replicas) { Err("waiting for the first stamps".to_owned()) } else { Ok(()) }
         };
         self.wait("the workload does not come up", START_LIMIT, runs).await?;
+        self.gather().await?;
         let age = self.shared.read(World::coming_of_age);
         while let Some(left) = age.checked_sub(started.elapsed()) {
             let seconds = left.as_secs() + 1;
@@ -170,6 +171,25 @@ impl Running {
         let what = "the workload runs, and all agents are old enough to answer as jurors";
         self.timeline.say(Word::Setup, what, Some(format!("{age:?} after their start")));
         Ok(())
+    }
+
+    /// Puts others beside the pod with the volume.
+    async fn gather(&self) -> anyhow::Result<()> {
+        let others = self.scenario.pods.saturating_sub(1);
+        if others == 0 {
+            return Ok(());
+        }
+        let node = self.node_of_workload()?;
+        workload::crowd(&self.lab.client, &self.scenario.namespace(), &node, others).await?;
+        let run = |world: &World| nothing_left(&world.not_all_running(workload::CROWD, others));
+        self.wait("the other pods do not come up", START_LIMIT, run).await?;
+        self.timeline.say(Word::Setup, format!("{others} other pods run on {node}"), None);
+        Ok(())
+    }
+
+    fn node_of_workload(&self) -> anyhow::Result<String> {
+        let node = self.shared.read(|world| world.pods.get("ledger-0").map(|pod| pod.node.clone()));
+        node.ok_or_else(|| anyhow::anyhow!("the pod ledger-0 is gone"))
     }
 
     fn terms(&self) -> crate::lab::timings::Timings {
@@ -190,13 +210,17 @@ impl Running {
     pub async fn play(&mut self) -> anyhow::Result<()> {
         self.choose_victims()?;
         let fault = self.scenario.fault;
-        let before = self.lab.ledger.latest();
-        self.before = before;
+        // What is bound to one node runs again when that is back, and is no part of this.
+        let moves = format!("{}/{}-", self.scenario.namespace(), workload::NAME);
+        self.before = self.lab.ledger.latest();
+        self.before.retain(|workload, _| workload.starts_with(&moves));
+        let hit = self.hit.clone();
         // The workload's own steps until now are set-up, not part of what is measured.
         self.shared.write(|world| {
             world.hit.clear();
             world.boots_ended.clear();
             world.milestones.clear();
+            world.count_pods_of(&hit);
         });
         self.timeline.restart_clock();
         self.timeline.say(Word::Fault, fault.describe(&self.hit.join(", ")), Some("the clock starts".to_owned()));
@@ -216,8 +240,7 @@ impl Running {
             self.hit = self.lab.nodes();
             return Ok(());
         }
-        let node = self.shared.read(|world| world.pods.get("ledger-0").map(|pod| pod.node.clone()));
-        let node = node.ok_or_else(|| anyhow::anyhow!("the pod ledger-0 is gone"))?;
+        let node = self.node_of_workload()?;
         self.hit = match fault {
             Fault::ZoneCut => self.lab.zone_of(&node),
             Fault::MajorityCut => self.lab.all_but_one_zone(&node),
@@ -297,12 +320,19 @@ impl Running {
 
     async fn remediation(&self) -> anyhow::Result<()> {
         let hit = self.hit.clone();
-        let limit = RELEASE_LIMIT + self.terms().unhealthy_for;
+        let terms = self.terms();
+        let life = terms.tuning.time_to_live() + 2 * terms.watchdog;
+        let limit = RELEASE_LIMIT + terms.node_grace + terms.unhealthy_for + life;
         let released = |world: &World| {
             let missing: Vec<String> = hit.iter().filter_map(|node| not_released(world, node)).collect();
             nothing_left(&missing)
         };
         self.wait("the workload is not released", limit, released).await?;
+        let empty = |world: &World| match world.left.len() {
+            0 => Ok(()),
+            left => Err(format!("{left} pods of {} are still there", hit.join(", "))),
+        };
+        self.wait("the pods of the failed node stay", RECOVERY_LIMIT, empty).await?;
         let replicas = self.replicas();
         let (ledger, hit, before) = (self.lab.ledger.clone(), &self.hit, &self.before);
         let moved = |world: &World| {

@@ -113,6 +113,8 @@ pub struct Milestones {
     /// Stages of the remediation.
     #[serde(serialize_with = "by_name")]
     pub stages: BTreeMap<Stage, f64>,
+    /// The last pod that the fault found on the node is gone.
+    pub gone: Option<f64>,
     /// The boot that was hit ended.
     pub boot_ended: Option<f64>,
     /// Its workload runs elsewhere.
@@ -140,6 +142,8 @@ pub struct World {
     pub pods: BTreeMap<String, PodView>,
     /// Nodes by attached volume.
     pub volumes: BTreeMap<String, String>,
+    /// Pods that were on those nodes then and still exist: node by UID.
+    pub left: BTreeMap<String, String>,
     /// Nodes that the fault has reached.
     pub hit: Vec<String>,
     /// Boots that ended since the fault, by node.
@@ -204,12 +208,31 @@ impl World {
         records.map(|record| record.terms.life_bound()).max().unwrap_or_default()
     }
 
+    /// Remembers what runs on these nodes: how long it stays is what is looked at.
+    pub fn count_pods_of(&mut self, nodes: &[String]) {
+        let there = self.pods.values().filter(|pod| nodes.contains(&pod.node));
+        self.left = there.map(|pod| (pod.uid.clone(), pod.node.clone())).collect();
+    }
+
+    /// A pod does not exist any more. The time of the last of its node counts.
+    pub fn pod_gone(&mut self, uid: &str, now: f64) {
+        let Some(node) = self.left.remove(uid) else { return };
+        if !self.left.values().any(|other| *other == node) {
+            self.milestones.entry(node).or_default().gone = Some(now);
+        }
+    }
+
     /// Pods of the workload that do not run as they should.
     pub fn not_running(&self, replicas: u8) -> Vec<String> {
+        self.not_all_running(crate::lab::workload::NAME, replicas.into())
+    }
+
+    /// The same of any set.
+    pub fn not_all_running(&self, set: &str, replicas: u16) -> Vec<String> {
         let running = |name: &String| {
             self.pods.get(name).is_some_and(|pod| pod.phase == "Running" && !pod.deleting && !pod.node.is_empty())
         };
-        (0..replicas).map(|ordinal| format!("ledger-{ordinal}")).filter(|name| !running(name)).collect()
+        (0..replicas).map(|ordinal| format!("{set}-{ordinal}")).filter(|name| !running(name)).collect()
     }
 }
 
@@ -265,5 +288,26 @@ impl Shared {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_empty_when_the_last_of_its_pods_is_gone_whatever_comes_after_them() {
+        let mut world = World::default();
+        for (name, uid, node) in [("a-0", "1", "n1"), ("a-1", "2", "n1"), ("b-0", "3", "n2")] {
+            let pod = PodView { uid: uid.to_owned(), node: node.to_owned(), ..PodView::default() };
+            world.pods.insert(name.to_owned(), pod);
+        }
+        world.count_pods_of(&["n1".to_owned()]);
+        world.pod_gone("3", 1.0);
+        world.pod_gone("1", 2.0);
+        assert!(world.milestones.is_empty());
+        world.pod_gone("2", 3.5);
+        world.pod_gone("1", 9.0);
+        assert_eq!(world.milestones["n1"].gone, Some(3.5));
     }
 }

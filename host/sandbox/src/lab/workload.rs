@@ -15,6 +15,8 @@ use serde_json::json;
 pub const CSI_DRIVER: &str = "csi.lab.palisade.dev";
 /// Name of the StatefulSet.
 pub const NAME: &str = "ledger";
+/// Name of the StatefulSet of those that share a node with it.
+pub const CROWD: &str = "crowd";
 
 /// The identity that must be unique: namespace and name of the pod.
 pub fn identity(pod: &Pod) -> String {
@@ -72,6 +74,26 @@ pub async fn create(client: &Client, namespace: &str, replicas: u8, nodes: &str)
         .await?;
     }
     ensure::<StatefulSet>(&Api::namespaced(client.clone(), namespace), stateful_set(replicas, nodes)).await
+}
+
+/// Creates pods without volumes that run on this node and nowhere else.
+pub async fn crowd(client: &Client, namespace: &str, node: &str, count: u16) -> anyhow::Result<()> {
+    let labels = json!({ "app": CROWD });
+    let pod = json!({
+        "nodeSelector": { "kubernetes.io/hostname": node },
+        "automountServiceAccountToken": false,
+        "terminationGracePeriodSeconds": 30,
+        "containers": [{ "name": "writer", "image": "lab.palisade.dev/ledger" }],
+    });
+    let set = json!({
+        "metadata": { "name": CROWD },
+        "spec": {
+            "serviceName": CROWD, "replicas": count, "podManagementPolicy": "Parallel",
+            "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels }, "spec": pod },
+        },
+    });
+    ensure::<StatefulSet>(&Api::namespaced(client.clone(), namespace), set).await
 }
 
 fn stateful_set(replicas: u8, nodes: &str) -> serde_json::Value {

@@ -1,15 +1,19 @@
-//! From a fault to the released workload, with real agents on a real control plane: where each second goes, by fault and
-//! strategy. One story of `palisade sandbox demo` is one value, and one whose expectations are not met ends the bench.
+//! From a fault to the last pod of the failed node gone, with real agents on a real control plane: where each second
+//! goes, by fault, strategy, configuration and size, and what it costs in requests. One story of the demonstration is one
+//! value, and one whose expectations are not met ends the bench.
 
-use std::collections::BTreeMap;
-use std::process::Stdio;
+mod crowd;
+mod requests;
+mod story;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use palisade_api::FencingCertificate;
-use serde::Deserialize;
-use tokio::process::Command;
+use palisade_api::Stage;
+use palisade_sandbox::demo::{Outcome, Parts as Programs};
 
+use self::requests::Requests;
 use super::Report;
 use crate::plane::Parts;
 
@@ -33,32 +37,62 @@ pub struct Options {
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_values = ["ResourceDeletion"])]
     pub strategy: Vec<String>,
     /// Sizes of the cluster, separated by commas.
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [4_u8])]
-    pub nodes: Vec<u8>,
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [4_usize])]
+    pub nodes: Vec<usize>,
+    /// So many nodes at most have a machine double and a real agent, of which a jury takes 15; the others are kubelets
+    /// that beat.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u8).range(3..=60))]
+    pub agents: u8,
+    /// Pods on the node that fails.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub pods: u16,
+    /// `tuned`: the short times of the demonstration. `default`: what Kubernetes and both APIs come with, and a device
+    /// of 10 s; a story then lasts 8 minutes.
+    #[arg(long, value_enum, default_value_t = Configuration::Tuned)]
+    pub config: Configuration,
     /// Stories of each kind.
     #[arg(long, default_value_t = 3)]
     pub runs: usize,
+    /// Show which requests were made.
+    #[arg(long)]
+    pub requests: bool,
     /// Figures as JSON on standard output.
     #[arg(long)]
     pub json: bool,
+    /// The agent; beside the `palisade` program if not given.
+    #[arg(long, value_name = "FILE")]
+    pub agent: Option<PathBuf>,
     /// The programs.
     #[command(flatten)]
     pub parts: Parts,
 }
 
-/// The part of a story's result that is looked at; times are seconds since the fault.
-#[derive(Debug, Deserialize)]
-struct Told {
-    passed: bool,
-    failures: Vec<String>,
-    milestones: BTreeMap<String, Milestones>,
-    certificates: BTreeMap<String, FencingCertificate>,
+/// How long things take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Configuration {
+    /// Nobody changed anything.
+    Default,
+    /// Short.
+    Tuned,
 }
 
-#[derive(Debug, Deserialize)]
-struct Milestones {
-    detected: Option<f64>,
-    stages: BTreeMap<String, f64>,
+impl Options {
+    fn programs(&self) -> Programs {
+        let palisade = self.parts.palisade();
+        Programs {
+            agent: self.agent.clone().unwrap_or_else(|| palisade.with_file_name("palisade-agent")),
+            palisade,
+            remediators: self.parts.remediators(),
+            crds: self.parts.crds.clone(),
+            controlplane: Some(self.parts.controlplane.clone()),
+        }
+    }
+}
+
+/// What a story came to.
+struct Told {
+    outcome: Outcome,
+    requests: Requests,
 }
 
 /// Measures and prints.
@@ -69,107 +103,95 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
             for strategy in &options.strategy {
                 let mut told = Vec::new();
                 for _ in 0..options.runs {
-                    told.push(story(options, fault, strategy, nodes).await?);
+                    told.push(story::play(options, fault, strategy, nodes).await?);
                 }
-                figures(&mut report, usize::from(nodes), &format!("{fault} {strategy}"), fault, &told)?;
+                figures(&mut report, nodes, &format!("{fault} {strategy}"), fault, &told)?;
             }
         }
     }
     report.print(options.json)
 }
 
+/// What a story is divided by; the release ends when the last pod that the fault found on the node is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Fault,
+    Detected,
+    Intended,
+    Proven,
+    Gone,
+}
+
 fn figures(report: &mut Report, nodes: usize, title: &str, fault: &str, told: &[Told]) -> anyhow::Result<()> {
     let parts = [
-        ("detect", None, "detected"),
-        ("fence", Some("detected"), "intended"),
-        ("prove", Some("intended"), "proven"),
-        ("release", Some("proven"), "released"),
+        ("detect", At::Fault, At::Detected),
+        ("fence", At::Detected, At::Intended),
+        ("prove", At::Intended, At::Proven),
+        ("release", At::Proven, At::Gone),
     ];
     for (name, from, to) in parts {
-        let values: Vec<f64> = told.iter().flat_map(|told| told.between(from, to)).collect();
+        let values: Vec<f64> = told.iter().flat_map(|told| between(&told.outcome, from, to)).collect();
         report.add(nodes, &format!("{title}: {name}"), "s", values)?;
     }
-    let bar = told.first().and_then(|told| told.bar(fault)).context("a story without a certificate")?;
-    let values = told.iter().flat_map(|told| told.between(Some("detected"), "released")).collect();
-    report.add(nodes, &format!("{title}: detected until released (bar {:.1} s)", bar.as_secs_f64()), "s", values)
+    let bar = told.first().and_then(|told| bar(&told.outcome, fault)).context("a story without a certificate")?;
+    let values = told.iter().flat_map(|told| between(&told.outcome, At::Detected, At::Gone)).collect();
+    report.add(nodes, &format!("{title}: detected until gone (bar {:.1} s)", bar.as_secs_f64()), "s", values)?;
+    let controller = told.iter().map(|told| told.requests.controller.count() as f64).collect();
+    report.add(nodes, &format!("{title}: the controller asks until gone"), "", controller)?;
+    let agents = told.iter().map(|told| told.requests.agents.count() as f64).collect();
+    report.add(nodes, &format!("{title}: agents ask about the node"), "", agents)
 }
 
-impl Told {
-    /// Seconds between two milestones, of every node that has both.
-    fn between<'a>(&'a self, from: Option<&'a str>, to: &'a str) -> impl Iterator<Item = f64> + 'a {
-        self.milestones.values().filter_map(move |milestones| {
-            let from = from.map_or(Some(0.0), |from| milestones.at(from))?;
-            Some((milestones.at(to)? - from).max(0.0))
-        })
-    }
-
-    /// How long it may take from the detection to the release.
-    fn bar(&self, fault: &str) -> Option<Duration> {
-        let certificate = self.certificates.values().next()?;
-        let life = certificate.time_to_live.as_ref()?.to_std();
-        let watchdog = certificate.watchdog_timeout.as_ref().map_or(Duration::ZERO, |time| time.to_std());
-        Some(match fault {
-            // It hears of the intent, from the API server or from a peer.
-            "kubelet" | "api" => 2 * watchdog + MARGIN,
-            "silence" => AT_ONCE,
-            _ => life + 2 * watchdog + MARGIN,
-        })
-    }
+/// Seconds between two points, of every node that has both.
+fn between(outcome: &Outcome, from: At, to: At) -> impl Iterator<Item = f64> + '_ {
+    outcome.milestones.values().filter_map(move |milestones| {
+        let at = |point| match point {
+            At::Fault => Some(0.0),
+            At::Detected => milestones.detected,
+            At::Intended => milestones.stages.get(&Stage::Intended).copied(),
+            At::Proven => milestones.stages.get(&Stage::Proven).copied(),
+            At::Gone => milestones.gone,
+        };
+        Some((at(to)? - at(from)?).max(0.0))
+    })
 }
 
-impl Milestones {
-    fn at(&self, name: &str) -> Option<f64> {
-        if name == "detected" { self.detected } else { self.stages.get(name).copied() }
-    }
-}
-
-async fn story(options: &Options, fault: &str, strategy: &str, nodes: u8) -> anyhow::Result<Told> {
-    let mut command = Command::new(options.parts.palisade());
-    command.args(["sandbox", "demo", "--json", "--backend", "real", "--strategy", strategy]);
-    command.args(["--nodes", &nodes.to_string()]);
-    if fault == "silence" {
-        command.args(["--fault", "isolate", "--long-silence"]);
-    } else {
-        command.args(["--fault", fault]);
-    }
-    command.arg("--controlplane").arg(&options.parts.controlplane);
-    command.arg("--remediators").arg(options.parts.remediators());
-    command.arg("--crds").arg(&options.parts.crds);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = command.output().await.with_context(|| format!("{}", options.parts.palisade().display()))?;
-    let told = parse(&String::from_utf8_lossy(&output.stdout));
-    let complaint = || format!("{fault} {strategy}: {}", String::from_utf8_lossy(&output.stderr));
-    let told = told.with_context(complaint)?;
-    anyhow::ensure!(told.passed, "{fault} {strategy}: {}", told.failures.join("; "));
-    Ok(told)
-}
-
-/// The last line of a story is its result.
-fn parse(stdout: &str) -> anyhow::Result<Told> {
-    #[derive(Deserialize)]
-    struct Last {
-        result: Told,
-    }
-    let last = stdout.lines().rev().find(|line| !line.is_empty()).context("it told nothing")?;
-    Ok(serde_json::from_str::<Last>(last).with_context(|| format!("its last line is {last:?}"))?.result)
+/// How long it may take from the detection to the last pod.
+fn bar(outcome: &Outcome, fault: &str) -> Option<Duration> {
+    let certificate = outcome.certificates.values().next()?;
+    let life = certificate.time_to_live.as_ref()?.to_std();
+    let watchdog = certificate.watchdog_timeout.as_ref().map_or(Duration::ZERO, |time| time.to_std());
+    Some(match fault {
+        // It hears of the intent, from the API server or from a peer.
+        "kubelet" | "api" => 2 * watchdog + MARGIN,
+        "silence" => AT_ONCE,
+        _ => life + 2 * watchdog + MARGIN,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LAST: &str = r#"{"result":{"passed":true,"failures":[],"milestones":{"node-1":{"detected":7.0,
-        "stages":{"intended":8.0,"proven":12.5,"released":13.0}},"node-2":{"detected":null,"stages":{}}},
-        "certificates":{"node-1":{"proof":"LeaseExpired","grade":"Certain","node":"node-1","bootId":"b","observer":"o",
-        "provenAt":"2026-01-01T00:00:00Z","timeToLive":"7.5s","watchdogTimeout":"2s"}}}}"#;
-
     #[test]
-    fn the_last_line_tells_where_the_seconds_went() {
-        let told = parse(&format!("{{\"event\":1}}\n{}\n", LAST.replace('\n', ""))).unwrap();
-        assert_eq!(told.between(None, "detected").collect::<Vec<_>>(), [7.0]);
-        assert_eq!(told.between(Some("detected"), "released").collect::<Vec<_>>(), [6.0]);
-        let bar = |fault| told.bar(fault).unwrap().as_secs_f64();
+    fn a_story_is_divided_where_somebody_else_takes_over() {
+        // given
+        let mut outcome = Outcome::failed("", String::new(), 0.0);
+        let milestones = outcome.milestones.entry("node-1".to_owned()).or_default();
+        milestones.detected = Some(7.0);
+        milestones.stages = [(Stage::Intended, 8.0), (Stage::Proven, 12.5)].into();
+        milestones.gone = Some(13.0);
+        outcome.milestones.entry("node-2".to_owned()).or_default();
+        let certificate = serde_json::json!({
+            "proof": "LeaseExpired", "grade": "Certain", "node": "node-1", "bootId": "b", "observer": "o",
+            "provenAt": "2026-01-01T00:00:00Z", "timeToLive": "7.5s", "watchdogTimeout": "2s",
+        });
+        outcome.certificates.insert("node-1".to_owned(), serde_json::from_value(certificate).unwrap());
+        // then
+        let seconds = |from, to| between(&outcome, from, to).collect::<Vec<_>>();
+        assert_eq!(seconds(At::Fault, At::Detected), [7.0]);
+        assert_eq!(seconds(At::Detected, At::Gone), [6.0]);
+        let bar = |fault| bar(&outcome, fault).unwrap().as_secs_f64();
         assert_eq!((bar("kubelet"), bar("isolate"), bar("silence")), (7.0, 14.5, 2.0));
-        assert!(parse("").is_err() && parse("{}").is_err());
     }
 }

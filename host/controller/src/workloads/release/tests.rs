@@ -163,13 +163,13 @@ async fn a_volume_stays_attached_until_the_pass_that_takes_its_pod() {
     attach(&store, "db-0", "StatefulSet");
     let pod = Api::<Pod>::namespaced(client.clone(), "shop").get("db-0").await.unwrap();
     let marked = BTreeSet::from([inventory::uid(&pod)]);
-    // Given somebody who writes to the pod after it was listed, as the eviction by a taint does,
+    // Given somebody who writes to the pod each time after it was listed, as the kubelet of a new boot does,
     let written = Cell::new(0);
     let live = || {
         written.set(written.get() + 1);
         let late = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "db-0", "namespace": "shop",
             "annotations": { "written": written.get().to_string() } } });
-        if written.get() == 2 {
+        if written.get() >= 2 {
             store.apply_value(&late).unwrap();
         }
         true
@@ -200,4 +200,63 @@ async fn volumes_of_pods_that_stay_on_the_node_are_not_detached() {
     assert_eq!(attached(&client).await, ["csi-cache", "csi-late"]);
     let left = inventory::read(&client, "n1").await.unwrap();
     assert_eq!(left.attachments_to_release(&marked, Some(ReleaseMethod::ResourceDeletion)).count(), 0);
+}
+
+#[tokio::test]
+async fn what_the_eviction_by_our_own_taint_writes_costs_no_pass() {
+    let (store, client, proof) = dead_node().await;
+    attach(&store, "db-0", "StatefulSet");
+    let pod = Api::<Pod>::namespaced(client.clone(), "shop").get("db-0").await.unwrap();
+    let marked = BTreeSet::from([inventory::uid(&pod)]);
+    // Given an eviction that writes to the pod once, after it was listed,
+    let asked = Cell::new(0);
+    let live = || {
+        asked.set(asked.get() + 1);
+        let late = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "db-0", "namespace": "shop",
+            "annotations": { "written": "once" } } });
+        if asked.get() == 2 {
+            store.apply_value(&late).unwrap();
+        }
+        true
+    };
+    let guard = Guard::new(&client, NAMESPACE, &proof, live);
+    // then the same release takes it, on a list and a check made after that.
+    let released = release(guard, &marked, ReleaseMethod::ResourceDeletion).await.unwrap();
+    assert!(matches!(released, Released::Done { pods: 5, attachments: 1, .. }), "{released:?}");
+    assert_eq!((pods(&client).await, attached(&client).await.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn with_the_out_of_service_taint_marked_pods_do_not_wait_for_the_garbage_collection() {
+    let (store, client, proof) = dead_node().await;
+    attach(&store, "db-0", "StatefulSet");
+    attach(&store, "late", "StatefulSet");
+    let pod = Api::<Pod>::namespaced(client.clone(), "shop").get("db-0").await.unwrap();
+    let marked = BTreeSet::from([inventory::uid(&pod)]);
+    let guard = Guard::new(&client, NAMESPACE, &proof, || true);
+    let released = release(guard, &marked, ReleaseMethod::OutOfServiceTaint).await.unwrap();
+    // The marked pod is taken, after the taint; all others and the volumes are for Kubernetes to free.
+    let taint = taints::text(&taints::out_of_service());
+    assert_eq!(released, Released::Done { pods: 1, attachments: 0, tainted: Some(taint) });
+    let api = Api::<Pod>::namespaced(client.clone(), "shop");
+    assert!(api.get_opt("db-0").await.unwrap().is_none());
+    assert!(api.get_opt("late").await.unwrap().is_some());
+    assert_eq!((pods(&client).await, attached(&client).await.len()), (5, 2));
+}
+
+#[tokio::test]
+async fn with_the_out_of_service_taint_nothing_is_taken_once_the_proof_is_withdrawn() {
+    let (store, client, proof) = dead_node().await;
+    attach(&store, "db-0", "StatefulSet");
+    let pod = Api::<Pod>::namespaced(client.clone(), "shop").get("db-0").await.unwrap();
+    let marked = BTreeSet::from([inventory::uid(&pod)]);
+    let asked = Cell::new(0);
+    let live = || {
+        asked.set(asked.get() + 1);
+        asked.get() <= 1
+    };
+    let guard = Guard::new(&client, NAMESPACE, &proof, live);
+    let released = release(guard, &marked, ReleaseMethod::OutOfServiceTaint).await.unwrap();
+    assert!(matches!(released, Released::Stopped(_)), "{released:?}");
+    assert_eq!(pods(&client).await, 5);
 }

@@ -62,6 +62,15 @@ impl Prover {
         self.prove(best, fencing, now)
     }
 
+    /// When a read has to begin to prove the end, by what the last one showed and if nothing else happens; `None` while
+    /// time alone proves nothing.
+    pub fn decides_at(&self, snapshot: &Snapshot) -> Option<Mono> {
+        let fencing = self.fencing()?;
+        let lease = carrying(fencing, snapshot).ok()?;
+        let candidates = self.candidates(fencing, snapshot, lease);
+        candidates.iter().filter(|one| one.grade >= self.settings.require).map(|one| one.ready).min()
+    }
+
     /// P1 for an intent of ours that this prover did not follow from its beginning.
     pub(super) fn boot_changed_before_attach(
         &mut self,

@@ -1,0 +1,129 @@
+//! Own writes, as the watch shows them again.
+//!
+//! A status that only tells of what has happened makes nothing due: whoever wrote it has said when the next look is. To
+//! look again because of it would cost as many requests as the pass that wrote it.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use kube::ResourceExt;
+use serde_json::Value;
+
+use super::kind::{Remediation, Status};
+
+/// So many are remembered of each object; one that is forgotten costs a pass.
+const REMEMBERED: usize = 8;
+
+/// What was written and not to be looked at again, by UID.
+#[derive(Debug, Default)]
+pub struct Echoes {
+    known: Mutex<HashMap<String, VecDeque<u64>>>,
+}
+
+impl Echoes {
+    /// An object that is about to be written like this. Before it is sent: the watch may be faster than the answer.
+    pub fn expect<K: Remediation>(&self, object: &K) {
+        let Some(print) = print(object) else { return };
+        let mut known = self.lock();
+        let prints = known.entry(object.uid().unwrap_or_default()).or_default();
+        prints.push_back(print);
+        if prints.len() > REMEMBERED {
+            prints.pop_front();
+        }
+    }
+
+    /// Whether the object as the watch shows it is exactly what was written here.
+    pub fn is_one<K: Remediation>(&self, object: &K) -> bool {
+        let uid = object.uid().unwrap_or_default();
+        let mut known = self.lock();
+        if object.deleting() {
+            known.remove(&uid);
+            return false;
+        }
+        known.get(&uid).is_some_and(|prints| print(object).is_some_and(|print| prints.contains(&print)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, VecDeque<u64>>> {
+        // Plain values, never left half written.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a status only tells more than before: the next call of the component begins with the same in hand.
+pub fn only_tells(before: &Status, after: &Status) -> bool {
+    let rest = |status: &Status| {
+        let mut status = status.clone();
+        status.conditions.clear();
+        status.last_error = None;
+        status.time_assumed_rebooted = None;
+        if let Some(progress) = &mut status.palisade {
+            progress.timeline.clear();
+            progress.fencing = None;
+            progress.fuel = None;
+        }
+        status
+    };
+    rest(before) == rest(after)
+}
+
+/// All of it but what the API server counts.
+fn print<K: Remediation>(object: &K) -> Option<u64> {
+    let mut value = serde_json::to_value(object).ok()?;
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
+        metadata.remove("managedFields");
+    }
+    let mut hasher = DefaultHasher::new();
+    value.to_string().hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use palisade_api::SelfNodeRemediation;
+
+    use super::*;
+
+    fn written() -> SelfNodeRemediation {
+        let mut object = SelfNodeRemediation::default();
+        object.metadata.uid = Some("u".into());
+        object.metadata.resource_version = Some("7".into());
+        object.status = Some(Status { last_error: Some("told".into()), ..Status::default() });
+        object
+    }
+
+    #[test]
+    fn what_was_written_comes_back_under_a_later_version() {
+        let echoes = Echoes::default();
+        echoes.expect(&written());
+        let mut seen = written();
+        seen.metadata.resource_version = Some("8".into());
+        assert!(echoes.is_one(&seen));
+    }
+
+    #[test]
+    fn what_somebody_else_changed_is_no_echo() {
+        let echoes = Echoes::default();
+        echoes.expect(&written());
+        let mut annotated = written();
+        annotated.annotations_mut().insert("remediation.medik8s.io/nhc-timed-out".into(), String::new());
+        assert!(!echoes.is_one(&annotated));
+        let mut deleted = written();
+        deleted.metadata.deletion_timestamp = Some(crate::clock::wall());
+        assert!(!echoes.is_one(&deleted));
+        let mut another = written();
+        another.metadata.uid = Some("v".into());
+        assert!(!echoes.is_one(&another));
+    }
+
+    #[test]
+    fn a_step_is_more_than_news() {
+        let before = Status::default();
+        assert!(only_tells(&before, &Status { last_error: Some("told".into()), ..Status::default() }));
+        let mut after = Status::default();
+        after.palisade.get_or_insert_default().step_name = Some("waiting".into());
+        assert!(!only_tells(&before, &after));
+        assert!(!only_tells(&before, &Status { phase: Some("Fencing-Completed".into()), ..Status::default() }));
+    }
+}
