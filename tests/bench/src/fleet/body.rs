@@ -10,6 +10,8 @@ use crate::install::FLEET_LABEL;
 pub(super) fn node(spec: &Spec, index: usize, name: &str) -> Value {
     let mut labels = json!({
         "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
+        // Kubelets set these too; otherwise the controller manager adds them, one node after the other.
+        "beta.kubernetes.io/os": "linux", "beta.kubernetes.io/arch": "amd64",
         "node-role.kubernetes.io/worker": "", FLEET_LABEL: spec.name,
         "topology.kubernetes.io/zone": format!("zone-{}", index % spec.zones.max(1)),
     });
