@@ -244,7 +244,7 @@ impl<K: Remediation> Pass<K> {
             ledger: self.ledger(),
         };
         let (module, limits, granted) = (served.module.clone(), served.limits.clone(), served.granted.clone());
-        let report = crate::blocking::call(move || module.call(&input, &limits, &granted))
+        let report = crate::blocking::run(move || module.call(&input, &limits, &granted))
             .await
             .ok_or_else(|| Error::Busy("the call of the component was cancelled".to_owned()))?;
         let answered = report.outcome.is_ok();

@@ -27,8 +27,8 @@ pub struct Options {
     /// its seven, and all.
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [64, 448, 1_000])]
     pub passes: Vec<usize>,
-    /// Calls that have a thread at the same time, as in the controller; 0 gives one to every call.
-    #[arg(long, default_value_t = 8)]
+    /// Calls that have a thread at the same time; 0 gives one to every call, as the controller does.
+    #[arg(long, default_value_t = 0)]
     pub threads: usize,
     /// The component; the stock one that ends nodes by their agents if not given.
     #[arg(long, value_name = "FILE")]
