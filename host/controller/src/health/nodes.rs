@@ -197,7 +197,9 @@ pub(super) async fn watch(
     let mut listed = BTreeMap::new();
     while let Some(event) = stream.next().await {
         if let Ok(event) = &event {
-            observers.iter().for_each(|observer| observer.node(event));
+            for observer in &observers {
+                observer.node(event);
+            }
         }
         let change = match event {
             Ok(Event::Init) => {

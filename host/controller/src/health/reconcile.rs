@@ -148,8 +148,8 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
 /// is time for that.
 fn look_ahead(world: &World, scene: &Scene<'_>) -> Option<Duration> {
     let left = scene.next_due()?;
-    if left > AHEAD {
-        return Some(left - AHEAD);
+    if let Some(early) = left.checked_sub(AHEAD).filter(|early| !early.is_zero()) {
+        return Some(early);
     }
     world.nodes.look_ahead(&world.client, left);
     None
