@@ -11,18 +11,29 @@ use std::time::Duration;
 use futures::Stream;
 use tokio::time::{Sleep, sleep};
 
+/// A source that had nothing for so long has been read: what is in the buffers comes in pieces, with other tasks between.
+const LULL: Duration = Duration::from_millis(2);
+
 /// A stream whose source is asked again only after a pause once it had nothing more.
 #[derive(Debug)]
 pub struct Paced<S> {
     source: Pin<Box<S>>,
     pause: Duration,
-    resting: Option<Pin<Box<Sleep>>>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The source is read; it has nothing at the moment if there is a timer.
+    Awake(Option<Pin<Box<Sleep>>>),
+    /// It is left alone until this is over.
+    Resting(Pin<Box<Sleep>>),
 }
 
 impl<S: Stream> Paced<S> {
     /// Looks at `source` at most once in `pause`, apart from what is there already.
     pub fn new(source: S, pause: Duration) -> Self {
-        Self { source: Box::pin(source), pause, resting: None }
+        Self { source: Box::pin(source), pause, state: State::Awake(None) }
     }
 }
 
@@ -30,22 +41,27 @@ impl<S: Stream> Stream for Paced<S> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        if let Some(resting) = &mut self.resting {
-            if resting.as_mut().poll(context).is_pending() {
-                return Poll::Pending;
+        let this = &mut *self;
+        loop {
+            match &mut this.state {
+                State::Resting(rest) => {
+                    if rest.as_mut().poll(context).is_pending() {
+                        return Poll::Pending;
+                    }
+                    this.state = State::Awake(None);
+                }
+                State::Awake(lull) => {
+                    if let ready @ Poll::Ready(_) = this.source.as_mut().poll_next(context) {
+                        *lull = None;
+                        return ready;
+                    }
+                    if lull.get_or_insert_with(|| Box::pin(sleep(LULL))).as_mut().poll(context).is_pending() {
+                        return Poll::Pending;
+                    }
+                    this.state = State::Resting(Box::pin(sleep(this.pause)));
+                }
             }
-            self.resting = None;
         }
-        if let ready @ Poll::Ready(_) = self.source.as_mut().poll_next(context) {
-            return ready;
-        }
-        let mut resting = Box::pin(sleep(self.pause));
-        // Asked once, so that its end wakes the task.
-        if resting.as_mut().poll(context).is_ready() {
-            context.waker().wake_by_ref();
-        }
-        self.resting = Some(resting);
-        Poll::Pending
     }
 }
 
@@ -75,8 +91,20 @@ mod tests {
         assert!((Duration::from_millis(800)..Duration::from_secs(1)).contains(&waited), "{waited:?}");
         assert_eq!((paced.next().await, paced.next().await), (Some(3), Some(4)));
         assert_eq!(began.elapsed(), waited);
+        // And so is what comes in pieces while it is read
+        let pieces = tokio::spawn(async move {
+            for number in 5..100 {
+                sleep(Duration::from_millis(1)).await;
+                sender.send(number).unwrap();
+            }
+        });
+        let began = Instant::now();
+        for number in 5..100 {
+            assert_eq!(paced.next().await, Some(number));
+        }
+        assert!(began.elapsed() < Duration::from_millis(1_500), "{:?}", began.elapsed());
+        pieces.await.unwrap();
         // And its end ends it
-        drop(sender);
         assert_eq!(paced.next().await, None);
     }
 }

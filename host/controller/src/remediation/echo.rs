@@ -33,7 +33,8 @@ impl Echoes {
         }
     }
 
-    /// Whether the object as the watch shows it is exactly what was written here.
+    /// Whether the object as the watch shows it is exactly what was written here. Once: if it is so again later, somebody
+    /// has changed it and changed it back.
     pub fn is_one<K: Remediation>(&self, object: &K) -> bool {
         let uid = object.uid().unwrap_or_default();
         let mut known = self.lock();
@@ -41,7 +42,10 @@ impl Echoes {
             known.remove(&uid);
             return false;
         }
-        known.get(&uid).is_some_and(|prints| print(object).is_some_and(|print| prints.contains(&print)))
+        let Some(prints) = known.get_mut(&uid) else { return false };
+        let at = print(object).and_then(|print| prints.iter().position(|known| *known == print));
+        // What was written before is not shown any more.
+        at.map(|at| drop(prints.drain(..=at))).is_some()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, VecDeque<u64>>> {
@@ -100,6 +104,8 @@ mod tests {
         let mut seen = written();
         seen.metadata.resource_version = Some("8".into());
         assert!(echoes.is_one(&seen));
+        // Changed, and changed back
+        assert!(!echoes.is_one(&seen));
     }
 
     #[test]
