@@ -86,17 +86,20 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
     let hold = facts.hold.clone().or_else(|| templates.hold.clone());
     let nodes = world.nodes.selected(&selector);
     let mut scene = Scene::new(world, policy, &nodes, &templates, &facts, hold.as_ref()).await;
+    let mut first = scene.plan();
+    let due: Vec<String> = creates(&first).map(str::to_owned).collect();
     let renewed;
-    let due: Vec<String> = creates(&scene.plan()).map(str::to_owned).collect();
-    let ahead_in = if due.is_empty() { look_ahead(world, &scene) } else { None };
-    if !due.is_empty() {
+    let mut ahead_in = None;
+    if due.is_empty() {
+        ahead_in = look_ahead(world, &scene);
+    } else {
         // A remediation is decided on the nodes as they are, not as a watch remembers them.
         world.nodes.renew(&world.client, &due).await?;
         renewed = world.nodes.selected(&selector);
         scene = Scene::new(world, policy, &renewed, &templates, &facts, hold.as_ref()).await;
         scene.ask_guards(world).await;
+        first = scene.plan();
     }
-    let mut first = scene.plan();
     let left_over = limit(&mut first);
     // What is said about it must not keep a remediation waiting.
     let silence = world.reporter.silence();

@@ -152,6 +152,26 @@ fn attach(store: &ApiStore, pod: &str, owner: &str) {
     }
 }
 
+/// The pod that was marked.
+async fn marked(client: &Client) -> BTreeSet<String> {
+    let pod = Api::<Pod>::namespaced(client.clone(), "shop").get("db-0").await.unwrap();
+    BTreeSet::from([inventory::uid(&pod)])
+}
+
+/// A guard's question whether it still leads, at which somebody writes to that pod; `when` is told how often it was asked.
+fn writing(store: &ApiStore, when: impl Fn(u32) -> bool) -> impl Fn() -> bool {
+    let asked = Cell::new(0);
+    move || {
+        asked.set(asked.get() + 1);
+        let late = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "db-0", "namespace": "shop",
+            "annotations": { "written": asked.get().to_string() } } });
+        if when(asked.get()) {
+            store.apply_value(&late).unwrap();
+        }
+        true
+    }
+}
+
 async fn attached(client: &Client) -> Vec<String> {
     let api = Api::<VolumeAttachment>::all(client.clone());
     api.list(&kube::api::ListParams::default()).await.unwrap().items.iter().map(ResourceExt::name_any).collect()
@@ -161,19 +181,9 @@ async fn attached(client: &Client) -> Vec<String> {
 async fn a_volume_stays_attached_until_the_pass_that_takes_its_pod() {
     let (store, client, proof) = dead_node().await;
     attach(&store, "db-0", "StatefulSet");
-    let pod = Api::<Pod>::namespaced(client.clone(), "shop").get("db-0").await.unwrap();
-    let marked = BTreeSet::from([inventory::uid(&pod)]);
+    let marked = marked(&client).await;
     // Given somebody who writes to the pod each time after it was listed, as the kubelet of a new boot does,
-    let written = Cell::new(0);
-    let live = || {
-        written.set(written.get() + 1);
-        let late = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "db-0", "namespace": "shop",
-            "annotations": { "written": written.get().to_string() } } });
-        if written.get() >= 2 {
-            store.apply_value(&late).unwrap();
-        }
-        true
-    };
+    let live = writing(&store, |asked| asked >= 2);
     let guard = Guard::new(&client, NAMESPACE, &proof, live);
     let released = release(guard, &marked, ReleaseMethod::ResourceDeletion).await.unwrap();
     // then its volume stays attached, or attach/detach would attach it to the dead node again;
@@ -192,9 +202,8 @@ async fn volumes_of_pods_that_stay_on_the_node_are_not_detached() {
     attach(&store, "cache", "DaemonSet");
     attach(&store, "late", "StatefulSet");
     attach(&store, "db-0", "StatefulSet");
-    let pod = Api::<Pod>::namespaced(client.clone(), "shop").get("db-0").await.unwrap();
     let guard = Guard::new(&client, NAMESPACE, &proof, || true);
-    let marked = BTreeSet::from([inventory::uid(&pod)]);
+    let marked = marked(&client).await;
     let released = release(guard, &marked, ReleaseMethod::ResourceDeletion).await.unwrap();
     assert!(matches!(released, Released::Done { pods: 5, attachments: 1, .. }), "{released:?}");
     assert_eq!(attached(&client).await, ["csi-cache", "csi-late"]);
@@ -206,19 +215,9 @@ async fn volumes_of_pods_that_stay_on_the_node_are_not_detached() {
 async fn what_the_eviction_by_our_own_taint_writes_costs_no_pass() {
     let (store, client, proof) = dead_node().await;
     attach(&store, "db-0", "StatefulSet");
-    let pod = Api::<Pod>::namespaced(client.clone(), "shop").get("db-0").await.unwrap();
-    let marked = BTreeSet::from([inventory::uid(&pod)]);
+    let marked = marked(&client).await;
     // Given an eviction that writes to the pod once, after it was listed,
-    let asked = Cell::new(0);
-    let live = || {
-        asked.set(asked.get() + 1);
-        let late = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "db-0", "namespace": "shop",
-            "annotations": { "written": "once" } } });
-        if asked.get() == 2 {
-            store.apply_value(&late).unwrap();
-        }
-        true
-    };
+    let live = writing(&store, |asked| asked == 2);
     let guard = Guard::new(&client, NAMESPACE, &proof, live);
     // then the same release takes it, on a list and a check made after that.
     let released = release(guard, &marked, ReleaseMethod::ResourceDeletion).await.unwrap();
@@ -231,8 +230,7 @@ async fn with_the_out_of_service_taint_marked_pods_do_not_wait_for_the_garbage_c
     let (store, client, proof) = dead_node().await;
     attach(&store, "db-0", "StatefulSet");
     attach(&store, "late", "StatefulSet");
-    let pod = Api::<Pod>::namespaced(client.clone(), "shop").get("db-0").await.unwrap();
-    let marked = BTreeSet::from([inventory::uid(&pod)]);
+    let marked = marked(&client).await;
     let guard = Guard::new(&client, NAMESPACE, &proof, || true);
     let released = release(guard, &marked, ReleaseMethod::OutOfServiceTaint).await.unwrap();
     // The marked pod is taken, after the taint; all others and the volumes are for Kubernetes to free.
@@ -248,8 +246,7 @@ async fn with_the_out_of_service_taint_marked_pods_do_not_wait_for_the_garbage_c
 async fn with_the_out_of_service_taint_nothing_is_taken_once_the_proof_is_withdrawn() {
     let (store, client, proof) = dead_node().await;
     attach(&store, "db-0", "StatefulSet");
-    let pod = Api::<Pod>::namespaced(client.clone(), "shop").get("db-0").await.unwrap();
-    let marked = BTreeSet::from([inventory::uid(&pod)]);
+    let marked = marked(&client).await;
     let asked = Cell::new(0);
     let live = || {
         asked.set(asked.get() + 1);
