@@ -77,9 +77,14 @@ impl std::fmt::Debug for Context {
 impl Context {
     /// Where the agent of a node says it is reached. Only a hint: the name is proved by certificate.
     pub fn agent_address(&self, node: &str) -> Option<String> {
-        let lease = self.leases.get(&ObjectRef::new(node).within(&self.options.namespace))?;
+        let lease = self.agent_lease(node)?;
         let view = LeaseView::from_annotations(lease.metadata.annotations.as_ref()?).ok()?;
         Some(view.record?.address)
+    }
+
+    /// The agent lease of a node as the watch showed it last. Nothing may be decided by it.
+    pub fn agent_lease(&self, node: &str) -> Option<Arc<Lease>> {
+        self.leases.get(&ObjectRef::new(node).within(&self.options.namespace))
     }
 
     /// Version of the API server. Asked for until it is known; unknown is treated as old.
@@ -190,6 +195,11 @@ impl Triggers {
         for target in self.lock().values().filter(|target| target.node == node) {
             self.fire(target);
         }
+    }
+
+    /// Whether anything on this node is being remediated.
+    pub fn knows_node(&self, node: &str) -> bool {
+        self.lock().values().any(|target| target.node == node)
     }
 
     /// Looks at all remediations soon.

@@ -344,7 +344,7 @@ async fn work(
         leadership: leadership.clone(),
         lease_namespace: Some(context.options.lease_namespace.clone()),
         guards: vec![Arc::new(etcd::Guard::new(client.clone(), &context.options.namespace))],
-        observers: vec![context.metrics.clone(), Arc::new(notifier), Arc::new(watches::Nodes(context.clone()))],
+        observers: vec![context.metrics.clone(), Arc::new(notifier), Arc::new(watches::Nodes::new(context.clone()))],
         board: context.board.clone(),
         watch: None,
     };

@@ -83,7 +83,18 @@ pub async fn add(
     wanted: &Taint,
     allow: impl Fn(&Node) -> Result<(), String>,
 ) -> Result<Edit, Error> {
-    edit(client, node, allow, |taints| {
+    add_to(client, node, None, wanted, allow).await
+}
+
+/// The same with the node as it was read just now: the patch tests that very version.
+pub async fn add_to(
+    client: &Client,
+    node: &str,
+    read: Option<Node>,
+    wanted: &Taint,
+    allow: impl Fn(&Node) -> Result<(), String>,
+) -> Result<Edit, Error> {
+    edit(client, node, read, allow, |taints| {
         if taints.iter().any(|taint| same(taint, wanted)) {
             return false;
         }
@@ -98,6 +109,7 @@ pub async fn remove(client: &Client, node: &str, unwanted: &[Taint]) -> Result<E
     edit(
         client,
         node,
+        None,
         |_| Ok(()),
         |taints| {
             let before = taints.len();
@@ -111,13 +123,20 @@ pub async fn remove(client: &Client, node: &str, unwanted: &[Taint]) -> Result<E
 async fn edit(
     client: &Client,
     name: &str,
+    mut read: Option<Node>,
     allow: impl Fn(&Node) -> Result<(), String>,
     change: impl Fn(&mut Vec<Taint>) -> bool,
 ) -> Result<Edit, Error> {
     let api: Api<Node> = Api::all(client.clone());
     let mut last = None;
     for _ in 0..ATTEMPTS {
-        let Some(node) = api.get_opt(name).await? else { return Ok(Edit::NodeGone) };
+        let node = match read.take() {
+            Some(node) => node,
+            None => match api.get_opt(name).await? {
+                Some(node) => node,
+                None => return Ok(Edit::NodeGone),
+            },
+        };
         if let Err(why) = allow(&node) {
             return Ok(Edit::Refused(why));
         }

@@ -1,8 +1,10 @@
 //! The watches that feed the fencing: they say when something was first seen and that it is time to look, never what
 //! is true.
 
+use std::collections::HashMap;
 use std::fmt::{self, Debug};
-use std::sync::Arc;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -76,8 +78,7 @@ async fn agent_leases(context: Arc<Context>, writer: Writer<Lease>, changed: Arc
     each(reflector(writer, watch(api)), |event| match event {
         Event::Apply(lease) | Event::InitApply(lease) => {
             context.seen.lease(&lease);
-            let node = lease.name_any();
-            context.fences.wake(&node);
+            context.fences.lease_shown(&lease.name_any());
             changed.notify_one();
         }
         Event::Delete(lease) => {
@@ -121,12 +122,49 @@ async fn kubelet_leases(context: Arc<Context>) {
 
 /// Watches the nodes for a process without a detector, whose watch of them serves both.
 async fn nodes(context: Arc<Context>) {
-    let nodes = Nodes(context);
-    each(lean::watch(Api::all(nodes.0.client.clone())), |event| nodes.node(&event)).await;
+    let nodes = Nodes::new(context);
+    each(lean::watch(Api::all(nodes.context.client.clone())), |event| nodes.node(&event)).await;
 }
 
 /// What the fencing does with what a watch of the nodes shows.
-pub struct Nodes(pub Arc<Context>);
+pub struct Nodes {
+    context: Arc<Context>,
+    /// Prints of the nodes that are being remediated, as they were shown last.
+    shown: Mutex<HashMap<String, u64>>,
+}
+
+impl Nodes {
+    /// With nothing shown yet.
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, shown: Mutex::default() }
+    }
+
+    /// Whether a remediation has anything to look at. Most changes of a node that is down are taints, ours and those of
+    /// Kubernetes: they say nothing about the boot, and the pass that set them knows of them.
+    fn is_news(&self, node: &Node) -> bool {
+        let name = node.name_any();
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.context.triggers.knows_node(&name) {
+            shown.remove(&name);
+            return false;
+        }
+        let print = print(node);
+        shown.insert(name, print) != Some(print)
+    }
+}
+
+/// All of it but its taints, and what the API server counts.
+fn print(node: &Node) -> u64 {
+    let mut node = node.clone();
+    if let Some(spec) = &mut node.spec {
+        spec.taints = None;
+    }
+    node.metadata.resource_version = None;
+    node.metadata.managed_fields = None;
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_string(&node).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
+}
 
 impl fmt::Debug for Nodes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,16 +174,18 @@ impl fmt::Debug for Nodes {
 
 impl Observe for Nodes {
     fn node(&self, event: &Event<Node>) {
-        let context = &self.0;
+        let context = &self.context;
         context.metrics.node(event);
         if let Some(board) = &context.board {
             board.node(event);
         }
         if let Event::Apply(node) | Event::InitApply(node) | Event::Delete(node) = event {
             context.seen.node(node);
-            let name = node.name_any();
-            context.fences.wake(&name);
-            context.triggers.fire_node(&name);
+            if self.is_news(node) || matches!(event, Event::Delete(_)) {
+                let name = node.name_any();
+                context.fences.wake(&name);
+                context.triggers.fire_node(&name);
+            }
         }
     }
 }

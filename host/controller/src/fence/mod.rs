@@ -46,11 +46,20 @@ pub struct Fences {
     sessions: Mutex<HashMap<String, Session>>,
 }
 
+/// What makes a session look.
+#[derive(Debug, Default)]
+struct Wake {
+    /// Something about the node changed.
+    changed: Notify,
+    /// Its agent lease was shown.
+    lease: Notify,
+}
+
 #[derive(Debug)]
 struct Session {
     node: String,
     state: Arc<Mutex<FenceState>>,
-    wake: Arc<Notify>,
+    wake: Arc<Wake>,
     task: JoinHandle<()>,
     events: mpsc::UnboundedSender<Event>,
 }
@@ -70,7 +79,7 @@ impl Fences {
             return;
         }
         let state = Arc::new(Mutex::new(FenceState::default()));
-        let wake = Arc::new(Notify::new());
+        let wake = Arc::new(Wake::default());
         let node = wanted.target.node.clone();
         let leadership = context.leadership.clone();
         let (events, inbox) = mpsc::unbounded_channel();
@@ -124,7 +133,14 @@ impl Fences {
     /// Something about a node changed: its sessions read again.
     pub fn wake(&self, node: &str) {
         for session in self.lock().values().filter(|session| session.node == node) {
-            session.wake.notify_one();
+            session.wake.changed.notify_one();
+        }
+    }
+
+    /// The watch has shown a version of a node's agent lease: its sessions read again, unless they know that one.
+    pub fn lease_shown(&self, node: &str) {
+        for session in self.lock().values().filter(|session| session.node == node) {
+            session.wake.lease.notify_one();
         }
     }
 

@@ -14,11 +14,11 @@ use palisade_core::fencing::record::BootId;
 use palisade_core::time::Mono;
 use palisade_rpc::{PromiseAnswer, PromiseRequest};
 use palisade_runtime::FenceStage;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::read::{self, Read, boot_of, is_ready};
-use super::{FenceState, Happened, Wanted, lease, owner};
+use super::{FenceState, Happened, Wake, Wanted, lease, owner};
 use crate::clock;
 use crate::context::Context;
 use crate::error::within;
@@ -76,7 +76,7 @@ pub(super) async fn run(
     context: Arc<Context>,
     wanted: Wanted,
     published: Arc<Mutex<FenceState>>,
-    wake: Arc<Notify>,
+    wake: Arc<Wake>,
     (answers, mut inbox): Inbox,
 ) {
     let prover = match wanted.released.clone() {
@@ -128,14 +128,14 @@ pub(super) async fn run(
                     session.tick();
                 }
             }
-            () = wake.notified() => {
-                tokio::time::sleep(READ_GAP).await;
-                // What came meanwhile may ask for a read, too: one answers all.
-                while let Ok(event) = inbox.try_recv() {
-                    session.feed(event);
-                }
-                if !session.effects.iter().any(|queued| matches!(queued, Effect::Read)) {
-                    session.effects.push_back(Effect::Read);
+            () = wake.changed.notified() => {
+                session.gather(&mut inbox).await;
+                session.look();
+            }
+            () = wake.lease.notified() => {
+                session.gather(&mut inbox).await;
+                if !session.knows_lease() {
+                    session.look();
                 }
             }
         }
@@ -152,6 +152,27 @@ fn settings(wanted: &Wanted) -> Settings {
 }
 
 impl Session {
+    /// Waits for what comes in quick succession: it may ask for a read, too, and one answers all.
+    async fn gather(&mut self, inbox: &mut mpsc::UnboundedReceiver<Event>) {
+        tokio::time::sleep(READ_GAP).await;
+        while let Ok(event) = inbox.try_recv() {
+            self.feed(event);
+        }
+    }
+
+    fn look(&mut self) {
+        if !self.effects.iter().any(|queued| matches!(queued, Effect::Read)) {
+            self.effects.push_back(Effect::Read);
+        }
+    }
+
+    /// Whether the newest agent lease that the watch has shown is the one that was read: our own write comes back, too.
+    fn knows_lease(&self) -> bool {
+        let read = self.last.as_ref().and_then(|read| read.snapshot.lease.as_ref()).map(|lease| lease.version.as_str());
+        let shown = self.context.agent_lease(&self.wanted.target.node);
+        shown.is_some_and(|shown| shown.metadata.resource_version.as_deref() == read)
+    }
+
     fn feed(&mut self, event: Event) {
         for effect in self.prover.on(event, clock::now()) {
             match effect {

@@ -24,6 +24,8 @@ use crate::fence::FenceState;
 
 /// Pause before the next look when the component names none.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(10);
+/// Pause before the next call when this one came a step further: time enough for what the step set off.
+const STEP_PAUSE: Duration = Duration::from_millis(300);
 /// While a release is under way its progress is looked at this often.
 const RELEASE_PAUSE: Duration = Duration::from_secs(1);
 /// Pause before a component that cannot be used is tried again.
@@ -244,7 +246,7 @@ impl<K: Remediation> Pass<K> {
             ledger: self.ledger(),
         };
         let (module, limits, granted) = (served.module.clone(), served.limits.clone(), served.granted.clone());
-        let report = crate::blocking::run(move || module.call(&input, &limits, &granted))
+        let report = crate::blocking::in_turn(move || module.call(&input, &limits, &granted))
             .await
             .ok_or_else(|| Error::Busy("the call of the component was cancelled".to_owned()))?;
         let answered = report.outcome.is_ok();
@@ -329,6 +331,7 @@ impl<K: Remediation> Pass<K> {
             }
         }
         progress.step += i64::from(changed);
+        self.stepped = changed;
         if let Outcome::Failed { reason: why } = outcome {
             let word = reason_of(&report.step).unwrap_or_else(|| reason::FAILED.to_owned());
             status::stand(&mut self.status, Standing::Stopped(&word), why);
@@ -364,6 +367,7 @@ impl<K: Remediation> Pass<K> {
                 let wanted = requeue_after_millis.map_or(DEFAULT_PAUSE, Duration::from_millis);
                 let releasing = snapshot::released(self.progress()).is_some() || settled == Applied::Waits;
                 let pause = if releasing { wanted.min(RELEASE_PAUSE) } else { wanted };
+                let pause = if self.stepped { pause.min(STEP_PAUSE) } else { pause };
                 Ok(Action::requeue(pause.clamp(Duration::from_millis(100), DEFAULT_PAUSE)))
             }
             Outcome::Succeeded => {

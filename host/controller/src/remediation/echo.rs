@@ -1,7 +1,7 @@
 //! Own writes, as the watch shows them again.
 //!
-//! A status that only tells of what has happened makes nothing due: whoever wrote it has said when the next look is. To
-//! look again because of it would cost as many requests as the pass that wrote it.
+//! What a pass wrote itself makes nothing due: it has said when the next look is, and that is soon if the component came a
+//! step further. To look again because of every write would cost as many requests as the pass that wrote it.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use kube::ResourceExt;
 use serde_json::Value;
 
-use super::kind::{Remediation, Status};
+use super::kind::Remediation;
 
 /// So many are remembered of each object; one that is forgotten costs a pass.
 const REMEMBERED: usize = 8;
@@ -54,23 +54,6 @@ impl Echoes {
     }
 }
 
-/// Whether a status only tells more than before: the next call of the component begins with the same in hand.
-pub fn only_tells(before: &Status, after: &Status) -> bool {
-    let rest = |status: &Status| {
-        let mut status = status.clone();
-        status.conditions.clear();
-        status.last_error = None;
-        status.time_assumed_rebooted = None;
-        if let Some(progress) = &mut status.palisade {
-            progress.timeline.clear();
-            progress.fencing = None;
-            progress.fuel = None;
-        }
-        status
-    };
-    rest(before) == rest(after)
-}
-
 /// All of it but what the API server counts.
 fn print<K: Remediation>(object: &K) -> Option<u64> {
     let mut value = serde_json::to_value(object).ok()?;
@@ -88,6 +71,7 @@ mod tests {
     use palisade_api::SelfNodeRemediation;
 
     use super::*;
+    use crate::remediation::kind::Status;
 
     fn written() -> SelfNodeRemediation {
         let mut object = SelfNodeRemediation::default();
@@ -121,15 +105,5 @@ mod tests {
         let mut another = written();
         another.metadata.uid = Some("v".into());
         assert!(!echoes.is_one(&another));
-    }
-
-    #[test]
-    fn a_step_is_more_than_news() {
-        let before = Status::default();
-        assert!(only_tells(&before, &Status { last_error: Some("told".into()), ..Status::default() }));
-        let mut after = Status::default();
-        after.palisade.get_or_insert_default().step_name = Some("waiting".into());
-        assert!(!only_tells(&before, &after));
-        assert!(!only_tells(&before, &Status { phase: Some("Fencing-Completed".into()), ..Status::default() }));
     }
 }

@@ -13,7 +13,7 @@ use palisade_api::{SelfNodeRemediationConfig, Stage};
 use palisade_core::fencing::record::{FenceIntent, LeaseView};
 use serde_json::json;
 
-use super::echo::{self, Echoes};
+use super::echo::Echoes;
 use super::kind::{Remediation, Status};
 use super::outside;
 use super::spent;
@@ -47,6 +47,8 @@ pub struct Pass<K> {
     pub(super) replaced: bool,
     /// A release was tried in this pass, and held back.
     pub(super) held_back: bool,
+    /// The component came a step further in this pass.
+    pub(super) stepped: bool,
 }
 
 /// Looks at a remediation and does what is due.
@@ -96,7 +98,7 @@ impl<K: Remediation> Pass<K> {
     fn new(context: Arc<Context>, object: K, echoes: Arc<Echoes>) -> Self {
         let target = object.target(target::node_name(&object));
         let status = object.status();
-        Self { context, object, target, saved: status.clone(), echoes, status, replaced: false, held_back: false }
+        Self { context, object, target, saved: status.clone(), echoes, status, replaced: false, held_back: false, stepped: false }
     }
 
     fn retries(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<String, u32>> {
@@ -358,6 +360,9 @@ impl<K: Remediation> Pass<K> {
             "resourceVersion": self.object.resource_version(),
             "finalizers": finalizers,
         } });
+        let mut object = self.object.clone();
+        object.meta_mut().finalizers = Some(finalizers.to_vec());
+        self.echoes.expect(&object);
         self.object = self.api().patch(&self.target.name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         Ok(())
     }
@@ -383,9 +388,7 @@ impl<K: Remediation> Pass<K> {
         }
         let mut object = self.object.clone();
         object.set_status(self.status.clone());
-        if echo::only_tells(&self.saved, &self.status) {
-            self.echoes.expect(&object);
-        }
+        self.echoes.expect(&object);
         self.object = self.api().replace_status(&self.target.name, &PostParams::default(), &object).await?;
         self.saved = self.status.clone();
         Ok(())

@@ -140,8 +140,14 @@ impl<K: Remediation> Pass<K> {
     pub(super) async fn holds_anything(&mut self, node: &Node) -> Result<bool, Error> {
         let own = taints::has(node, &taints::own());
         let owned = !self.progress().owned.taints.is_empty() || self.progress().owned.cordoned.is_some();
+        if owned || self.context.fences.runs(&self.target.uid) {
+            return Ok(true);
+        }
+        if committed::effects(self.progress()).next().is_none() {
+            return Ok(false);
+        }
         // The intent is one request; whether others share the taint takes a list of every kind.
-        Ok(owned || self.owns_intent().await? || (own && !self.shared_with_others().await?))
+        Ok( self.owns_intent().await? || (own && !self.shared_with_others().await?))
     }
 
     async fn owns_intent(&self) -> Result<bool, Error> {

@@ -23,7 +23,7 @@ use crate::fence::FenceState;
 use crate::fence::lease;
 use crate::fence::read::boot_of;
 use crate::taints;
-use crate::workloads::inventory;
+use crate::workloads::inventory::{self, Purpose};
 
 impl<K: Remediation> Pass<K> {
     pub(super) fn view(&mut self, parameters: &Value) -> RemediationView {
@@ -57,9 +57,8 @@ impl<K: Remediation> Pass<K> {
         fence: Option<&FenceState>,
     ) -> Result<palisade_runtime::Snapshot, Error> {
         let outside = self.look_outside(module, node, fence).await?;
-        let found =
-            lease::api(&self.context.client, &self.context.options.namespace).get_opt(&self.target.node).await?;
-        let record = found.as_ref().map(|found| lease::verified(found, &self.context.trust));
+        let found = self.context.agent_lease(&self.target.node);
+        let record = found.map(|found| lease::verified(&found, &self.context.trust));
         let workloads = self.workloads(node, fence).await?;
         let ours = taints::text(&taints::own());
         let progress = self.progress();
@@ -87,21 +86,25 @@ impl<K: Remediation> Pass<K> {
     }
 
     async fn workloads(&mut self, node: &Node, fence: Option<&FenceState>) -> Result<WorkloadsView, Error> {
-        let inventory = inventory::read(&self.context.client, &self.target.node).await?;
         let supported = self.context.server_version().await.is_none_or(|version| version >= (1, 26));
         let held = self.holds_anything(node).await?;
         let out_of_service = taints::out_of_service();
+        let (client, name) = (self.context.client.clone(), self.target.node.clone());
         let progress = self.progress();
         let ours = progress.owned.taints.contains(&taints::text(&out_of_service));
         let released = released(progress);
         let marked = inventory::uids(&progress.owned.marked_pods);
-        // After P1, or when another boot runs, nothing is forced: only the marked pods have to be confirmed.
-        let forced = forces(progress, fence, boot_of(node).as_ref());
-        let (pods, attachments): (Vec<String>, usize) = if forced {
-            let pods = inventory.to_release(&marked, released).map(crate::events::name_of).collect();
-            (pods, inventory.attachments_to_release(&marked, released).count())
+        let (pods, attachments): (Vec<String>, usize) = if released.is_none() {
+            // Nothing is done by it before there is a proof: what was marked is recorded, and costs no request.
+            (progress.owned.marked_pods.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect(), 0)
+        } else if forces(progress, fence, boot_of(node).as_ref()) {
+            let left = inventory::read(&client, &name, Purpose::Release(&marked)).await?;
+            let pods = left.to_release(&marked, released).map(crate::events::name_of).collect();
+            (pods, left.attachments_to_release(&marked, released).count())
         } else {
-            (inventory.still_marked(&marked).map(crate::events::name_of).collect(), 0)
+            // After P1, or when another boot runs, nothing is forced: only the marked pods have to be confirmed.
+            let left = inventory::read(&client, &name, Purpose::Marked(&marked)).await?;
+            (left.still_marked(&marked).map(crate::events::name_of).collect(), 0)
         };
         Ok(WorkloadsView {
             pods: u32::try_from(pods.len()).unwrap_or(u32::MAX),

@@ -23,6 +23,8 @@ pub enum Class {
 /// What decides beside the pod itself.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
+    /// UIDs of pods that were marked before: whatever made them first class then, they stay so.
+    pub marked: BTreeSet<String>,
     /// Claims (`namespace/name`) of `ReadWriteOnce` or `ReadWriteOncePod` volumes attached to the node.
     pub exclusive_claims: BTreeSet<String>,
     /// Jobs (`namespace/name`) that replace only failed pods.
@@ -35,6 +37,9 @@ pub fn class(pod: &Pod, facts: &Facts) -> Class {
     let namespace = metadata.namespace.as_deref().unwrap_or_default();
     if metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(MIRROR)) || is_over(pod) {
         return Class::Never;
+    }
+    if metadata.uid.as_ref().is_some_and(|uid| facts.marked.contains(uid)) {
+        return Class::First;
     }
     if let Some(owner) = controller(pod) {
         match owner.kind.as_str() {
@@ -139,6 +144,19 @@ mod tests {
         assert_eq!(class(&pod(Some(("ReplicaSet", "web")), claim), &facts), Class::First);
         let own = json!({ "spec": { "volumes": [{ "name": "scratch", "ephemeral": {} }] } });
         assert_eq!(class(&pod(None, own), &facts), Class::First);
+    }
+
+    #[test]
+    fn what_was_marked_stays_first_class_until_it_is_over() {
+        let facts = Facts { marked: ["u1".to_owned()].into(), ..Facts::default() };
+        let marked = |extra: serde_json::Value| {
+            let mut value = json!({ "metadata": { "uid": "u1" } });
+            json_patch::merge(&mut value, &extra);
+            class(&pod(Some(("ReplicaSet", "web")), value), &facts)
+        };
+        assert_eq!(marked(json!({})), Class::First);
+        assert_eq!(marked(json!({ "status": { "phase": "Failed" } })), Class::Never);
+        assert_eq!(marked(json!({ "metadata": { "uid": "u2" } })), Class::Second);
     }
 
     #[test]

@@ -18,24 +18,57 @@ use crate::error::Error;
 pub struct Inventory {
     /// Pods bound to the node, with their class.
     pub pods: Vec<(Pod, Class)>,
-    /// Volume attachments of the node.
+    /// Volume attachments of the node, where they matter.
     pub attachments: Vec<VolumeAttachment>,
-    /// The attached volume behind each claim (`namespace/name`) of those pods.
+    /// The attached volume behind each claim (`namespace/name`) of the pods whose claims matter.
     pub volumes: BTreeMap<String, String>,
 }
 
-/// Reads everything about a node. Lists name no resource version: they are as fresh as the API server's store.
-pub async fn read(client: &Client, node: &str) -> Result<Inventory, Error> {
+/// What an inventory is made for. That decides what is asked of the API server beside the pods: the attachments are a list
+/// of the whole cluster, and every claim is a request of its own.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose<'a> {
+    /// To find the pods that are to be marked.
+    Marking,
+    /// To see which of the marked pods (by UID) are left.
+    Marked(&'a BTreeSet<String>),
+    /// To see, or take away, everything that a release takes, after these pods were marked.
+    Release(&'a BTreeSet<String>),
+}
+
+impl Purpose<'_> {
+    fn marked(self) -> BTreeSet<String> {
+        match self {
+            Self::Marking => BTreeSet::new(),
+            Self::Marked(marked) | Self::Release(marked) => marked.clone(),
+        }
+    }
+
+    /// Whether the claims of this pod decide anything: its class, or which volumes stay because the pod does.
+    fn asks_claims(self, pod: &Pod, facts: &Facts) -> bool {
+        let decides = match self {
+            Self::Marking => classify::class(pod, facts) == Class::Second,
+            Self::Marked(_) => false,
+            Self::Release(marked) => !classify::is_over(pod) && !marked.contains(&uid(pod)),
+        };
+        decides && !classify::claims(pod).is_empty()
+    }
+}
+
+/// Reads what runs on a node. Lists name no resource version: they are as fresh as the API server's store.
+pub async fn read(client: &Client, node: &str, purpose: Purpose<'_>) -> Result<Inventory, Error> {
     let on_node = ListParams::default().fields(&format!("spec.nodeName={node}"));
     let pods = Api::<Pod>::all(client.clone()).list(&on_node).await?.items;
-    let attachments: Vec<VolumeAttachment> = Api::<VolumeAttachment>::all(client.clone())
-        .list(&ListParams::default())
-        .await?
-        .items
-        .into_iter()
-        .filter(|attachment| attachment.spec.node_name == node)
-        .collect();
-    let (facts, volumes) = facts(client, &pods, &attachments).await?;
+    let mut facts = Facts { marked: purpose.marked(), ..Facts::default() };
+    facts.patient_jobs = patient_jobs(client, &pods, &facts).await?;
+    let asking: Vec<&Pod> = pods.iter().filter(|pod| purpose.asks_claims(pod, &facts)).collect();
+    let attachments = if matches!(purpose, Purpose::Release(_)) || !asking.is_empty() {
+        attached_to(client, node).await?
+    } else {
+        Vec::new()
+    };
+    let (exclusive, volumes) = claims(client, &asking, &attachments).await?;
+    facts.exclusive_claims = exclusive;
     let pods = pods
         .into_iter()
         .map(|pod| {
@@ -46,46 +79,58 @@ pub async fn read(client: &Client, node: &str) -> Result<Inventory, Error> {
     Ok(Inventory { pods, attachments, volumes })
 }
 
-/// What classes depend on, and the attached volume behind each claim.
-async fn facts(
+async fn attached_to(client: &Client, node: &str) -> Result<Vec<VolumeAttachment>, Error> {
+    let all = Api::<VolumeAttachment>::all(client.clone()).list(&ListParams::default()).await?.items;
+    Ok(all.into_iter().filter(|attachment| attachment.spec.node_name == node).collect())
+}
+
+/// The exclusive ones of the claims of these pods, and the attached volume behind each claim.
+async fn claims(
     client: &Client,
-    pods: &[Pod],
+    pods: &[&Pod],
     attachments: &[VolumeAttachment],
-) -> Result<(Facts, BTreeMap<String, String>), Error> {
+) -> Result<(BTreeSet<String>, BTreeMap<String, String>), Error> {
     let attached: BTreeSet<&str> =
         attachments.iter().filter_map(|attachment| attachment.spec.source.persistent_volume_name.as_deref()).collect();
-    let mut facts = Facts::default();
-    let mut volumes = BTreeMap::new();
-    let mut jobs = BTreeSet::new();
-    for pod in pods {
+    let (mut exclusive, mut volumes) = (BTreeSet::new(), BTreeMap::new());
+    if attached.is_empty() {
+        return Ok((exclusive, volumes));
+    }
+    let named = |pod: &&Pod| {
         let namespace = pod.namespace().unwrap_or_default();
+        classify::claims(pod).into_iter().map(move |claim| (namespace.clone(), claim))
+    };
+    for (namespace, claim) in pods.iter().flat_map(named).collect::<BTreeSet<_>>() {
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
+        let Some(spec) = api.get_opt(&claim).await?.and_then(|claim| claim.spec) else { continue };
+        let once = spec.access_modes.iter().flatten().any(|mode| mode == "ReadWriteOnce" || mode == "ReadWriteOncePod");
+        let Some(volume) = spec.volume_name.filter(|volume| attached.contains(volume.as_str())) else { continue };
+        let claim = format!("{namespace}/{claim}");
+        if once {
+            exclusive.insert(claim.clone());
+        }
+        volumes.insert(claim, volume);
+    }
+    Ok((exclusive, volumes))
+}
+
+/// The jobs (`namespace/name`) of these pods that replace only failed ones, where that decides the class.
+async fn patient_jobs(client: &Client, pods: &[Pod], facts: &Facts) -> Result<BTreeSet<String>, Error> {
+    let mut jobs = BTreeSet::new();
+    for pod in pods.iter().filter(|pod| classify::class(pod, facts) == Class::Second) {
         if let Some(owner) = classify::controller(pod).filter(|owner| owner.kind == "Job") {
-            jobs.insert((namespace.clone(), owner.name.clone()));
-        }
-        if attached.is_empty() {
-            continue;
-        }
-        for claim in classify::claims(pod) {
-            let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
-            let Some(spec) = api.get_opt(&claim).await?.and_then(|claim| claim.spec) else { continue };
-            let exclusive =
-                spec.access_modes.iter().flatten().any(|mode| mode == "ReadWriteOnce" || mode == "ReadWriteOncePod");
-            let Some(volume) = spec.volume_name.filter(|volume| attached.contains(volume.as_str())) else { continue };
-            let claim = format!("{namespace}/{claim}");
-            if exclusive {
-                facts.exclusive_claims.insert(claim.clone());
-            }
-            volumes.insert(claim, volume);
+            jobs.insert((pod.namespace().unwrap_or_default(), owner.name.clone()));
         }
     }
+    let mut patient = BTreeSet::new();
     for (namespace, name) in jobs {
         let api: Api<Job> = Api::namespaced(client.clone(), &namespace);
         let policy = api.get_opt(&name).await?.and_then(|job| job.spec).and_then(|spec| spec.pod_replacement_policy);
         if policy.as_deref() == Some("Failed") {
-            facts.patient_jobs.insert(format!("{namespace}/{name}"));
+            patient.insert(format!("{namespace}/{name}"));
         }
     }
-    Ok((facts, volumes))
+    Ok(patient)
 }
 
 impl Inventory {

@@ -7,7 +7,7 @@ use kube::{Client, ResourceExt};
 use palisade_api::progress::MarkedPod;
 
 use super::classify::Class;
-use super::inventory;
+use super::inventory::{self, Purpose};
 use crate::error::Error;
 use crate::taints::{self, Edit};
 
@@ -25,7 +25,7 @@ pub async fn mark(client: &Client, node: &str) -> Result<Vec<MarkedPod>, Error> 
     let mut marked = Vec::new();
     // The taint is stored before the list is read: a pod that tolerates it may still be bound later, but then it is not
     // among the marked and no release touches it.
-    let pods = inventory::read(client, node).await?.pods;
+    let pods = inventory::read(client, node, Purpose::Marking).await?.pods;
     let first: Vec<Pod> = pods.into_iter().filter(|(_, class)| *class == Class::First).map(|(pod, _)| pod).collect();
     for pods in first.chunks(TOGETHER) {
         let asked = pods.iter().map(|pod| async {

@@ -12,7 +12,7 @@ use palisade_core::fencing::record::LeaseView;
 use palisade_core::time::Mono;
 use palisade_runtime::ReleaseMethod;
 
-use super::inventory::{self, Inventory};
+use super::inventory::{self, Inventory, Purpose};
 use crate::clock;
 use crate::error::Error;
 use crate::fence::lease;
@@ -23,11 +23,13 @@ use crate::taints::{self, Edit};
 const FRESH: Duration = Duration::from_secs(1);
 /// Deletions on their way at once.
 const TOGETHER: usize = 8;
-/// The eviction that our own taint starts writes to the pods while they are deleted; those are read again this often, with
-/// a little time for it in between, before the next pass has to.
+/// The eviction that our own taint starts writes to each pod once. Those that it wrote to since they were listed are read
+/// again this often, with a little time for it in between, before the next pass has to.
 const ATTEMPTS: u32 = 4;
 /// That time, more with every attempt.
-const EVICTION: Duration = Duration::from_millis(30);
+const EVICTION: Duration = Duration::from_millis(50);
+/// The same after the taint: a deletion that comes too early costs a request, and another list.
+const AFTER_TAINT: Duration = Duration::from_millis(100);
 
 /// What a release came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +56,14 @@ pub struct Guard<'a, L> {
     live: L,
     /// When the newest consistent read began.
     checked: Option<Mono>,
+    /// The Node as that read had it, until somebody takes it.
+    node: Option<Node>,
 }
 
 impl<'a, L: Fn() -> bool> Guard<'a, L> {
     /// For releases by one proof.
     pub fn new(client: &'a Client, namespace: &'a str, proof: &'a Proof, live: L) -> Self {
-        Self { client, namespace, proof, live, checked: None }
+        Self { client, namespace, proof, live, checked: None, node: None }
     }
 
     /// Whether one more object may be taken away: nothing spoke against the proof so far, and the last consistent read
@@ -67,8 +71,9 @@ impl<'a, L: Fn() -> bool> Guard<'a, L> {
     async fn allows(&mut self) -> Result<Result<(), String>, Error> {
         if !self.is_fresh() {
             let begun = clock::now();
-            if let Err(why) = still_holds(self.client, self.namespace, self.proof).await? {
-                return Ok(Err(why));
+            match still_holds(self.client, self.namespace, self.proof).await? {
+                Ok(node) => self.node = Some(node),
+                Err(why) => return Ok(Err(why)),
             }
             self.checked = Some(begun);
             if !self.is_fresh() {
@@ -103,7 +108,7 @@ pub async fn release<L: Fn() -> bool>(
         ReleaseMethod::OutOfServiceTaint => taints::out_of_service(),
     };
     // Both taints work on the whole node, whatever boot it runs: only on exactly the version of the Node just read.
-    let tainted = match taints::add(client, &proof.node, &taint, |node| dead(node, proof)).await? {
+    let tainted = match taints::add_to(client, &proof.node, guard.node.take(), &taint, |node| dead(node, proof)).await? {
         Edit::Changed => Some(taints::text(&taint)),
         Edit::Unchanged => None,
         Edit::Refused(why) => return Ok(Released::Stopped(why)),
@@ -122,12 +127,16 @@ async fn delete_all<L: Fn() -> bool>(
     tainted: Option<String>,
 ) -> Result<Released, Error> {
     let client = guard.client;
+    let all = how == ReleaseMethod::ResourceDeletion;
+    let purpose = if all { Purpose::Release(marked) } else { Purpose::Marked(marked) };
     let mut deleted = 0;
+    if tainted.is_some() {
+        tokio::time::sleep(AFTER_TAINT).await;
+    }
     for attempt in 1.. {
-        let left = inventory::read(client, &guard.proof.node).await?;
+        let left = inventory::read(client, &guard.proof.node, purpose).await?;
         // The list was read after the last check: check again, on what is true now.
         guard.checked = None;
-        let all = how == ReleaseMethod::ResourceDeletion;
         let pods: Vec<&Pod> = left
             .to_release(marked, Some(how))
             .filter(|pod| all || marked.contains(&inventory::uid(pod)) && !inventory::is_held(pod))
@@ -236,7 +245,7 @@ where
 }
 
 /// The consistent read made for a decision: the same lease still carries this very intent, and no other boot is named.
-async fn still_holds(client: &Client, namespace: &str, proof: &Proof) -> Result<Result<(), String>, Error> {
+async fn still_holds(client: &Client, namespace: &str, proof: &Proof) -> Result<Result<Node, String>, Error> {
     let (nodes, leases) = (Api::<Node>::all(client.clone()), lease::api(client, namespace));
     let (node, lease) = tokio::try_join!(nodes.get_opt(&proof.node), leases.get_opt(&proof.node))?;
     let Some(node) = node else {
@@ -264,7 +273,7 @@ async fn still_holds(client: &Client, namespace: &str, proof: &Proof) -> Result<
     {
         return Ok(Err(format!("the agent lease of {} names boot {}: nothing is forced", proof.node, record.boot_id)));
     }
-    Ok(Ok(()))
+    Ok(Ok(node))
 }
 
 /// Whether this version of the Node is the dead boot's.

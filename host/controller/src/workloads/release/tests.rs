@@ -207,7 +207,7 @@ async fn volumes_of_pods_that_stay_on_the_node_are_not_detached() {
     let released = release(guard, &marked, ReleaseMethod::ResourceDeletion).await.unwrap();
     assert!(matches!(released, Released::Done { pods: 5, attachments: 1, .. }), "{released:?}");
     assert_eq!(attached(&client).await, ["csi-cache", "csi-late"]);
-    let left = inventory::read(&client, "n1").await.unwrap();
+    let left = inventory::read(&client, "n1", Purpose::Release(&BTreeSet::new())).await.unwrap();
     assert_eq!(left.attachments_to_release(&marked, Some(ReleaseMethod::ResourceDeletion)).count(), 0);
 }
 

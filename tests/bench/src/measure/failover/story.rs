@@ -87,7 +87,7 @@ async fn play_on(
     let outcome = running.outcome(played, started.elapsed().as_secs_f64());
     let requests = Requests::of(audit, &outcome, now, since_fault)?;
     if options.requests {
-        eprintln!("{}", requests.controller.table());
+        eprintln!("{}\n{}", requests.controller.table(), requests.controller.lines(usize::MAX));
     }
     Box::pin(running.stop(false)).await;
     Ok((outcome, requests))
