@@ -1,7 +1,7 @@
 //! Compiled components on disk, so that a restart takes a millisecond instead of a compilation.
 //!
 //! A file's name is the digest of the component and the hash of engine version, settings and target. Its content is the
-//! digest of the compiled code followed by that code. Code is executed as it is, so the directory must belong to this
+//! compiled code, which is mapped as it is, followed by the digest of that code. Code is executed as it is, so the directory must belong to this
 //! user and be closed to all others; otherwise the cache stays off. Any doubt about a file means compiling again.
 
 mod aot;
@@ -20,6 +20,8 @@ use crate::hex;
 use aot::OwnCode;
 
 const SUM: usize = 32;
+/// So much of a file is read at once.
+const CHUNK: usize = 64 * 1024;
 
 /// An open, checked cache directory.
 #[derive(Debug)]
@@ -75,7 +77,7 @@ impl Cache {
         let aside = self.dir.join(format!(".{digest}-{}-{serial}", std::process::id()));
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(0o600).open(&aside)?;
-        let written = file.write_all(&Sha256::digest(code)).and_then(|()| file.write_all(code));
+        let written = file.write_all(code).and_then(|()| file.write_all(&Sha256::digest(code)));
         let done = written.and_then(|()| fs::rename(&aside, self.path(digest)));
         if done.is_err() {
             // A leftover is only a waste of space; the error that matters is the first one.
@@ -85,21 +87,28 @@ impl Cache {
     }
 }
 
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+fn read(path: &Path) -> io::Result<Option<File>> {
     let mut file = match OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     check(&file)?;
-    let mut sum = [0; SUM];
-    let mut code = Vec::new();
-    file.read_exact(&mut sum)?;
-    file.read_to_end(&mut code)?;
-    if Sha256::digest(&code).as_slice() != sum.as_slice() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is damaged (digest differs)"));
+    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the file is damaged (digest differs)");
+    let mut left = usize::try_from(file.metadata()?.len()).ok().and_then(|len| len.checked_sub(SUM)).ok_or_else(damaged)?;
+    let (mut digest, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
+    while left > 0 {
+        let part = &mut chunk[..CHUNK.min(left)];
+        file.read_exact(part)?;
+        digest.update(&*part);
+        left -= part.len();
     }
-    Ok(Some(code))
+    let mut sum = [0; SUM];
+    file.read_exact(&mut sum)?;
+    if digest.finalize().as_slice() != sum.as_slice() {
+        return Err(damaged());
+    }
+    Ok(Some(file))
 }
 
 fn check(file: &File) -> io::Result<()> {

@@ -86,7 +86,7 @@ impl Host {
     }
 
     fn cached(&self, digest: &str) -> Option<Component> {
-        let code = self.cache.as_ref()?.get(digest)?;
+        let mut code = self.cache.as_ref()?.get(digest)?;
         code.load(&self.shared.engine)
             .inspect_err(|error| tracing::warn!(%error, "cached component refused by the engine, compiling again"))
             .ok()

@@ -43,7 +43,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
 
 async fn one(field: &Field, options: &Options, report: &mut Report) -> anyhow::Result<()> {
     let (nodes, stand) = (field.fleet.machines().len(), &field.stand);
-    let (mut latencies, mut requests) = (Vec::new(), Vec::new());
+    let [mut latencies, mut first, mut requests] = [const { Vec::new() }; 3];
     for run in 0..options.runs {
         stand.settled().await?;
         let machine = field.fleet.machine(run * 7 % nodes);
@@ -52,11 +52,14 @@ async fn one(field: &Field, options: &Options, report: &mut Report) -> anyhow::R
         let created = creations(field, mark, 1, ONE).await?;
         let created = created.get(machine.name()).with_context(|| format!("{} is not remediated", machine.name()))?;
         let node = Api::<Node>::all(stand.admin.clone()).get(machine.name()).await?;
-        latencies.push(created.duration_since(due(&node, field.after)?).as_secs_f64());
-        requests.push(stand.asked_since(mark)?.until(*created).count() as f64);
+        let (due, asked) = (due(&node, field.after)?, stand.asked_since(mark)?.until(*created));
+        latencies.push(created.duration_since(due).as_secs_f64());
+        first.extend(asked.from(due).entries().first().map(|entry| entry.received.duration_since(due).as_secs_f64()));
+        requests.push(asked.count() as f64);
         recovered(field, &[run * 7 % nodes], ONE).await?;
     }
     report.add(nodes, "one node: due until its remediation exists", "s", latencies)?;
+    report.add(nodes, "one node: due until the first request of its pass", "s", first)?;
     report.add(nodes, "one node: requests until then", "requests", requests)
 }
 
