@@ -6,7 +6,7 @@
 # CONTEXT holds the finished files: ARCHITECTURE/palisade, ARCHITECTURE/palisade-agent (static: the musl targets), and
 # remediators/*.wasm. Nothing is compiled and nothing is run here, so any machine can make images for any other.
 #   cargo build --profile agent --target x86_64-unknown-linux-musl --package palisade-agent
-#   cargo build --release --target x86_64-unknown-linux-musl --package palisade --bin palisade
+#   cargo build --profile controller --target x86_64-unknown-linux-musl --package palisade --bin palisade
 #   cargo xtask guests
 set -euo pipefail
 [ $# -ge 3 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2; }

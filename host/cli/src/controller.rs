@@ -1,5 +1,7 @@
 //! `palisade controller`.
 
+mod resident;
+
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +11,9 @@ use clap::{Args, ValueEnum};
 use palisade_controller::{Grade, Options, Role};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// It mostly waits for the API server: more threads would only keep more memory, on machines with many cores.
+const MOST_WORKERS: usize = 4;
 
 /// Options of the controller.
 #[derive(Debug, Args)]
@@ -162,7 +167,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<bool> {
         "--remediators {}: no such folder; build the components with `cargo xtask guests`",
         options.remediators.display()
     );
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("async runtime")?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let workers = cores.min(MOST_WORKERS);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let runtime = runtime.context("async runtime")?;
     let result = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("signal handler")?;
         let asked_to_stop = async move {
@@ -171,6 +179,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<bool> {
                 _ = tokio::signal::ctrl_c() => {}
             }
         };
+        tokio::spawn(resident::keep_small());
         palisade_controller::run(options, asked_to_stop).await
     });
     runtime.shutdown_background();

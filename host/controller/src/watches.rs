@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::context::Context;
 use crate::error::within;
-use crate::fence::read::KUBELET_LEASES;
+use crate::fence::read::{KUBELET_LEASES, is_ready};
 use crate::health::Observe;
 use crate::lean::{self, Lean};
 use crate::paced::Paced;
@@ -129,7 +129,7 @@ async fn nodes(context: Arc<Context>) {
 /// What the fencing does with what a watch of the nodes shows.
 pub struct Nodes {
     context: Arc<Context>,
-    /// Prints of the nodes that are being remediated, as they were shown last.
+    /// Prints of the nodes that are not ready or are being remediated, as they were shown last.
     shown: Mutex<HashMap<String, u64>>,
 }
 
@@ -144,12 +144,14 @@ impl Nodes {
     fn is_news(&self, node: &Node) -> bool {
         let name = node.name_any();
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.context.triggers.knows_node(&name) {
+        let remediated = self.context.triggers.knows_node(&name);
+        // What a remediation finds when it begins is no news for it a moment later.
+        if !remediated && is_ready(node) {
             shown.remove(&name);
             return false;
         }
         let print = print(node);
-        shown.insert(name, print) != Some(print)
+        shown.insert(name, print) != Some(print) && remediated
     }
 }
 
@@ -181,8 +183,12 @@ impl Observe for Nodes {
         }
         if let Event::Apply(node) | Event::InitApply(node) | Event::Delete(node) = event {
             context.seen.node(node);
-            if self.is_news(node) || matches!(event, Event::Delete(_)) {
-                let name = node.name_any();
+            let name = node.name_any();
+            let gone = matches!(event, Event::Delete(_));
+            if gone {
+                self.shown.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+            }
+            if gone || self.is_news(node) {
                 context.fences.wake(&name);
                 context.triggers.fire_node(&name);
             }

@@ -6,9 +6,10 @@ use std::process::Command;
 use crate::workspace::{Workspace, cargo};
 use crate::{build, controlplane, guests, page, shell, tools, vm};
 
-/// Runs a command of the bench to its end; without one, lists them. `--release` takes a controller as it is shipped, which
-/// takes minutes to build: for figures of speed and size; `--measure` one that is nearly as fast and quicker to build again. `agent --static` takes the agent as it is shipped, and
-/// `page --browser` goes on with the page in a real browser.
+/// Runs a command of the bench to its end; without one, lists them. `--release` takes optimised programs, which take minutes
+/// to build: for figures of speed; `--measure` those that are nearly as fast and quicker to build again. `--static` takes the
+/// controller, or for `agent` the agent, as it is shipped: for figures of size. `page --browser` goes on with the page in
+/// a real browser.
 pub fn run(workspace: &Workspace, options: &[String]) -> anyhow::Result<()> {
     let mut options = options.to_vec();
     let mut given = |flag: &str| {
@@ -27,9 +28,14 @@ pub fn run(workspace: &Workspace, options: &[String]) -> anyhow::Result<()> {
     command.arg(subcommand);
     // Help needs none of the parts.
     if !subcommand.starts_with('-') && !rest.iter().any(|word| word == "--help") {
-        parts(workspace, &programs, &mut command)?;
+        let palisade = match shipped && subcommand != "agent" {
+            true => vm::static_controller(workspace)?,
+            false => programs.join("palisade"),
+        };
+        parts(workspace, &palisade, &mut command)?;
         match subcommand.as_str() {
             "agent" if shipped => drop(command.arg("--agent").arg(vm::static_agent(workspace)?)),
+            "failover" if shipped => drop(command.arg("--agent").arg(programs.join("palisade-agent"))),
             "wasm" => drop(command.arg("--languages").arg(workspace.target.join("languages"))),
             "instructions" => tools::debian_package(workspace, "valgrind", "valgrind")?,
             _ => {}
@@ -49,7 +55,7 @@ pub fn up(workspace: &Workspace, options: &[String]) -> anyhow::Result<()> {
     let programs = built(workspace)?;
     let mut command = program(workspace, &programs);
     command.arg("up");
-    parts(workspace, &programs, &mut command)?;
+    parts(workspace, &programs.join("palisade"), &mut command)?;
     if !options.iter().any(|option| option.starts_with("--dir")) {
         command.arg("--dir").arg(workspace.target.join("controlplane-fleet"));
     }
@@ -89,8 +95,8 @@ fn program(workspace: &Workspace, programs: &Path) -> Command {
     command
 }
 
-fn parts(workspace: &Workspace, programs: &Path, command: &mut Command) -> anyhow::Result<()> {
-    command.arg("--palisade").arg(programs.join("palisade"));
+fn parts(workspace: &Workspace, palisade: &Path, command: &mut Command) -> anyhow::Result<()> {
+    command.arg("--palisade").arg(palisade);
     command.arg("--controlplane").arg(controlplane::build(workspace)?);
     command.arg("--remediators").arg(guests::build(workspace)?);
     command.arg("--crds").arg(workspace.root.join("crds"));

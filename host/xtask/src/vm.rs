@@ -85,12 +85,23 @@ fn kernel(workspace: &Workspace) -> anyhow::Result<PathBuf> {
 
 /// The agent as it is shipped: static, small.
 pub fn static_agent(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    shipped(workspace, "palisade-agent", "agent", 8)
+}
+
+/// The controller as it is shipped.
+pub fn static_controller(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    shipped(workspace, "palisade", "controller", 25)
+}
+
+/// A program in the profile of its image.
+fn shipped(workspace: &Workspace, package: &str, profile: &str, minutes: u32) -> anyhow::Result<PathBuf> {
     tools::debian_package(workspace, "musl-gcc", "musl-tools")?;
     tools::rust_target(workspace, STATIC)?;
     let mut build = Command::new(cargo());
     build
-        .args(["build", "--package", "palisade-agent", "--profile", "agent", "--target", STATIC])
+        .args(["build", "--package", package, "--bin", package, "--profile", profile, "--target", STATIC])
         .current_dir(&workspace.root);
-    shell::step("building the static agent (about 8 minutes when nothing is cached)", &mut build)?;
-    Ok(workspace.target.join(STATIC).join("agent/palisade-agent"))
+    let what = format!("building {package} as it is shipped (about {minutes} minutes when nothing is cached)");
+    shell::step(&what, &mut build)?;
+    Ok(workspace.target.join(STATIC).join(profile).join(package))
 }

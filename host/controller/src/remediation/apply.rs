@@ -81,10 +81,8 @@ impl<K: Remediation> Pass<K> {
     /// Whether the effect is applied now.
     async fn apply(&mut self, node: &Node, effect: &Effect, fence: Option<&FenceState>) -> Result<bool, Error> {
         match effect {
-            Effect::RequestFence { .. } => {
-                self.ensure_fencing();
-                Ok(true)
-            }
+            // The session runs for as long as the commit stands.
+            Effect::RequestFence { .. } => Ok(true),
             Effect::DeleteMachine { .. }
             | Effect::PowerOff
             | Effect::PowerOn
@@ -236,7 +234,7 @@ impl<K: Remediation> Pass<K> {
     /// Why nothing may be released by this proof, by what the API has of this remediation now: another controller may
     /// have seen what this one has not.
     async fn withdrawn(&self, proof: &Proof) -> Result<Option<String>, Error> {
-        let current = self.api().get_opt(&self.target.name).await?;
+        let current = self.current().await?;
         let Some(current) = current.filter(|current| current.uid().as_ref() == Some(&self.target.uid)) else {
             return Ok(Some("the remediation is gone".to_owned()));
         };

@@ -93,6 +93,7 @@ impl<K: Remediation> Pass<K> {
         let effects = self.gated(&served, proof.as_ref(), report.effects.clone()).await?;
         self.commit(&report, &outcome, &effects, node);
         self.save().await?;
+        self.keep_up_fencing();
 
         let settled = self.apply_all(node, &effects, fence.as_ref()).await?;
         self.conclude(&outcome, settled).await
@@ -326,7 +327,9 @@ impl<K: Remediation> Pass<K> {
             let Ok(effect) = serde_json::to_value(&staged.effect) else { continue };
             let known = |list: &[PendingEffect]| list.iter().any(|known| known.key == staged.key);
             if !known(&progress.applied) && !known(&progress.pending) {
-                progress.pending.push(PendingEffect { key: staged.key.clone(), effect });
+                let done = committed::is_done_by_commit(&staged.effect);
+                let list = if done { &mut progress.applied } else { &mut progress.pending };
+                list.push(PendingEffect { key: staged.key.clone(), effect });
                 changed = true;
             }
         }

@@ -11,6 +11,7 @@ use palisade_api::progress::Progress;
 use palisade_api::reasons::{condition, event, reason};
 use palisade_api::{SelfNodeRemediationConfig, Stage};
 use palisade_core::fencing::record::{FenceIntent, LeaseView};
+use palisade_core::time::Mono;
 use serde_json::json;
 
 use super::echo::Echoes;
@@ -32,6 +33,8 @@ pub(super) const IDLE: Duration = Duration::from_secs(10);
 const RACE: Duration = Duration::from_millis(200);
 /// No pass takes longer. A large release goes on in the next one.
 const LIMIT: Duration = Duration::from_mins(1);
+/// The answer to a write stands for a read for this long, as a consistent read does before a deletion.
+const JUST_NOW: Duration = Duration::from_secs(1);
 /// Nor does storing the last error.
 const SAVE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -49,6 +52,8 @@ pub struct Pass<K> {
     pub(super) held_back: bool,
     /// The component came a step further in this pass.
     pub(super) stepped: bool,
+    /// When the write of the status began that made the object in hand the newest there is.
+    written: Option<Mono>,
 }
 
 /// Looks at a remediation and does what is due.
@@ -98,7 +103,7 @@ impl<K: Remediation> Pass<K> {
     fn new(context: Arc<Context>, object: K, echoes: Arc<Echoes>) -> Self {
         let target = object.target(target::node_name(&object));
         let status = object.status();
-        Self { context, object, target, saved: status.clone(), echoes, status, replaced: false, held_back: false, stepped: false }
+        Self { context, object, target, saved: status.clone(), echoes, status, replaced: false, held_back: false, stepped: false, written: None }
     }
 
     fn retries(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<String, u32>> {
@@ -389,9 +394,19 @@ impl<K: Remediation> Pass<K> {
         let mut object = self.object.clone();
         object.set_status(self.status.clone());
         self.echoes.expect(&object);
+        let begun = clock::now();
         self.object = self.api().replace_status(&self.target.name, &PostParams::default(), &object).await?;
+        self.written = Some(begun);
         self.saved = self.status.clone();
         Ok(())
+    }
+
+    /// The object as the API has it now: what a write of the last moment was answered with, or read anew.
+    pub(super) async fn current(&self) -> Result<Option<K>, Error> {
+        if self.written.is_some_and(|written| clock::now().since(written) <= JUST_NOW) {
+            return Ok(Some(self.object.clone()));
+        }
+        Ok(self.api().get_opt(&self.target.name).await?)
     }
 
     pub(super) fn api(&self) -> Api<K> {

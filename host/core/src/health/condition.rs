@@ -64,11 +64,11 @@ fn evaluate_since(
     calm: Option<Timestamp>,
     now: Timestamp,
 ) -> Verdict {
-    let by_type: BTreeMap<&str, &NodeCondition> =
-        reported.iter().map(|condition| (condition.type_.as_str(), condition)).collect();
+    // A node has a handful; of two of one type the last counts.
+    let of_type = |type_: &str| reported.iter().rev().find(|condition| condition.type_ == type_);
     let mut soonest: Option<(Duration, &UnhealthyCondition)> = None;
     for wanted in unhealthy {
-        let Some(condition) = by_type.get(wanted.type_.as_str()).filter(|c| c.status == wanted.status) else {
+        let Some(condition) = of_type(&wanted.type_).filter(|condition| condition.status == wanted.status) else {
             continue;
         };
         // A condition without a stamp has been so since before anybody looked.

@@ -194,15 +194,17 @@ impl Prover {
         self.enter(Box::new(Self::fencing_on(intent, lease, node, from, now)), now)
     }
 
-    /// Step 4 begins at once, in parallel with a first look.
+    /// Step 4 begins at once. The lease was read or written just now, so the next look comes with the last promise that was
+    /// missing; only without anybody to ask there is nothing else to wait for.
     fn enter(&mut self, mut fencing: Box<Fencing>, now: Mono) -> Vec<Effect> {
         self.refusal = None;
         let jurors = fencing.promises.to_ask(&fencing.intent.terms, now);
-        let mut effects = vec![Effect::Read];
-        if !jurors.is_empty() {
+        let effects = if jurors.is_empty() {
+            vec![Effect::Read]
+        } else {
             fencing.asking = true;
-            effects.push(ask(&fencing.intent, jurors));
-        }
+            vec![ask(&fencing.intent, jurors)]
+        };
         self.stage = Stage::Fencing(fencing);
         self.due = now + RETRY;
         self.patience = RETRY;
