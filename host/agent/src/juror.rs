@@ -9,12 +9,16 @@ use palisade_core::fencing::record::{BootId, CERTIFICATE, RECORD, RECORD_SIGNATU
 use palisade_core::fencing::timing::life_bound;
 use palisade_core::time::Mono;
 use palisade_rpc::{AgentHandler, AskAnswer, PromiseAnswer, PromiseRequest, SignedRecord, StatusAnswer};
+use tokio::sync::mpsc;
 
 use crate::api::{Api, LeaseChange, WriteFailure};
 use crate::clock::Clock;
+use crate::peers::Peers;
 
 /// Compare-and-swap attempts for one relay; more means that somebody writes without pause.
 const RELAY_ATTEMPTS: usize = 5;
+/// Calls to look that wait for the loop; one is as good as many, so more are dropped.
+const CALLS: usize = 16;
 
 /// What the loop tells about the node, for `Status`.
 #[derive(Debug, Clone, Default)]
@@ -37,16 +41,28 @@ pub struct Shared {
     status: Mutex<NodeStatus>,
     /// `apiServerTimeout` of a configuration that came after the start.
     api_timeout: Mutex<Option<Duration>>,
+    /// Who woke this node, on the way to the loop.
+    calls: mpsc::Sender<String>,
+    called: Mutex<Option<mpsc::Receiver<String>>>,
 }
 
 impl Shared {
     /// Around a juror.
     pub fn new(juror: Juror) -> Arc<Self> {
+        let (calls, called) = mpsc::channel(CALLS);
         Arc::new(Self {
             juror: Mutex::new(juror),
             status: Mutex::new(NodeStatus::default()),
             api_timeout: Mutex::new(None),
+            calls,
+            called: Mutex::new(Some(called)),
         })
+    }
+
+    /// Where the loop hears who woke this node. There is one loop; another one would hear nothing.
+    pub(crate) fn calls(&self) -> mpsc::Receiver<String> {
+        let called = self.called.lock().unwrap_or_else(PoisonError::into_inner).take();
+        called.unwrap_or_else(|| mpsc::channel(1).1)
     }
 
     /// The juror; promises and `NoApi` are decided under this one lock.
@@ -80,6 +96,8 @@ pub struct JurorService {
     pub started: Mono,
     /// The API, on the way of this node.
     pub api: Arc<dyn Api>,
+    /// The other agents.
+    pub peers: Arc<dyn Peers>,
     /// The node's clock.
     pub clock: Arc<dyn Clock>,
     /// Promises and state.
@@ -89,6 +107,20 @@ pub struct JurorService {
 }
 
 impl JurorService {
+    /// A node that lives by its peers would hear of the intent only when it asks again, up to a check interval later. Told
+    /// in the background: the controller does not wait for a node that may be dead.
+    fn wake_soon(&self, node: String, address: String) {
+        if address.is_empty() || node == self.node {
+            return;
+        }
+        let (peers, me) = (Arc::clone(&self.peers), self.node.clone());
+        tokio::spawn(async move {
+            if let Err(why) = peers.wake(&node, &address, &me).await {
+                tracing::debug!(node, why, "not woken: it hears of the intent when it asks");
+            }
+        });
+    }
+
     /// Tries to store the caller's record by rule R2.
     async fn relay(&self, signed: &SignedRecord) -> Attempt {
         let record = &signed.record;
@@ -193,9 +225,17 @@ impl AgentHandler for JurorService {
         };
         tracing::info!(node = request.node, intent = request.intent_uid, ?answer, "the controller asked for a promise");
         match answer {
-            Ok(last_no_api_age) => PromiseAnswer::Promised { last_no_api_age },
+            Ok(last_no_api_age) => {
+                self.wake_soon(request.node, request.node_address);
+                PromiseAnswer::Promised { last_no_api_age }
+            }
             Err(refused) => PromiseAnswer::Refused { why: refused.to_string() },
         }
+    }
+
+    async fn wake(&self, by: String) {
+        // What does not fit is not needed: calls are on their way.
+        let _ = self.shared.calls.try_send(by);
     }
 
     async fn status(&self) -> StatusAnswer {

@@ -136,6 +136,8 @@ pub struct Node {
     leash: Arc<Leash>,
     roster: Roster,
     inputs: mpsc::UnboundedReceiver<Input>,
+    /// Jurors that say that it is worth asking now.
+    calls: mpsc::Receiver<String>,
     sender: mpsc::UnboundedSender<Input>,
     tasks: JoinSet<()>,
     /// Look at the other leases soon again.
@@ -161,8 +163,10 @@ impl Node {
         let settings = effective(&configured, control_plane);
         let core = Agent::start(now, parts.me.clone(), settings, identity, parts.host_file.clone());
         let (tuning, _) = watch::channel(configured.tuning);
+        let calls = parts.shared.calls();
         let node = Self {
             core,
+            calls,
             parts,
             leash: Arc::new(Leash::default()),
             roster: Roster::default(),
@@ -202,6 +206,7 @@ impl Node {
                 biased;
                 // The sender is held by this very struct, so the channel cannot close.
                 input = self.inputs.recv() => input,
+                Some(by) = self.calls.recv() => Some(Input::event(Event::Woken { by })),
                 () = tokio::time::sleep(wait.max(SHORTEST_SLEEP)) => Some(Input::event(Event::Tick)),
             };
         }

@@ -14,6 +14,9 @@ use palisade_rpc::{AgentClient, Ask, AskAnswer};
 pub trait Peers: Send + Sync + 'static {
     /// Asks one peer, within its own time limits.
     fn ask(&self, peer: Peer, ask: Ask) -> BoxFuture<'_, PeerAnswer>;
+    /// Tells the agent of a node, reached at this address, that it is worth asking its peers now; `by` is the own node.
+    /// Nothing depends on whether it hears.
+    fn wake<'a>(&'a self, node: &'a str, address: &'a str, by: &'a str) -> BoxFuture<'a, Result<(), String>>;
     /// The identity changed: ask with this client from now on (`None`: nobody can be asked).
     fn reconnect(&self, client: Option<AgentClient>);
 }
@@ -35,6 +38,15 @@ impl Peers for RpcPeers {
                 Ok(answer) => understood(answer),
                 Err(error) => PeerAnswer::Unknown { why: error.to_string() },
             }
+        }
+        .boxed()
+    }
+
+    fn wake<'a>(&'a self, node: &'a str, address: &'a str, by: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        let client = self.client.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        async move {
+            let client = client.ok_or("this agent has no certificate yet")?;
+            client.wake(node, address, by).await.map_err(|error| error.to_string())
         }
         .boxed()
     }

@@ -25,7 +25,7 @@ use crate::identity::{Keep, Keyring};
 use crate::juror::{JurorService, Shared};
 use crate::node::{Node, Outcome, Parts};
 use crate::options::Options;
-use crate::peers::RpcPeers;
+use crate::peers::{Peers, RpcPeers};
 use crate::stock;
 
 /// Runs the agent until it is stopped. Needs no API server to start: the host file, the key and the certificate of this
@@ -59,11 +59,13 @@ pub async fn run(options: Options) -> Result<Outcome> {
     );
 
     let (credentials, shown) = watch::channel(None);
+    let peers: Arc<dyn Peers> = Arc::new(RpcPeers::default());
     let service = JurorService {
         node: me.node.clone(),
         boot_id,
         started,
         api: Arc::clone(&api),
+        peers: Arc::clone(&peers),
         clock: Arc::clone(&clock),
         shared: Arc::clone(&shared),
         api_timeout: options.api_server_timeout,
@@ -93,7 +95,7 @@ pub async fn run(options: Options) -> Result<Outcome> {
         roster_interval: options.peer_update_interval,
         clock,
         api,
-        peers: Arc::new(RpcPeers::default()),
+        peers,
         devices: Arc::new(machine),
         diagnostics: Arc::clone(&diagnosis) as Arc<dyn Diagnostics>,
         host: host as Arc<dyn HostStore>,

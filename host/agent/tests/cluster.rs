@@ -76,6 +76,23 @@ async fn a_node_without_the_api_hears_of_the_intent_from_a_peer_which_carries_th
     assert_eq!(cluster.store.record("n3").unwrap().acknowledged, Some(intent.uid));
 }
 
+#[tokio::test]
+async fn a_juror_that_promised_wakes_the_node_which_ends_within_a_second() {
+    // Given a node that lives by its peers, and has just been relayed,
+    let mut cluster = Cluster::ready().await;
+    cluster.store.cut("n3", Cut::Blackhole);
+    cluster.pass(T).await;
+    let relayed = cluster.store.record("n3").unwrap().sequence;
+    cluster.pass_until(T, |cluster| cluster.store.record("n3").unwrap().sequence > relayed).await;
+    // when it is condemned and a juror promises,
+    let intent = cluster.store.intend("n3");
+    cluster.promise("n1", "n3", &intent).await;
+    // then it does not wait for its next check.
+    let took = cluster.pass_until(T, |cluster| cluster.resets("n3") > 0).await;
+    assert!(took <= Duration::from_secs(1), "{took:?}");
+    assert_eq!(cluster.store.record("n3").unwrap().acknowledged, Some(intent.uid));
+}
+
 async fn outage_reboots_nobody(cut: Cut) {
     let mut cluster = Cluster::ready().await;
     for name in ALL {

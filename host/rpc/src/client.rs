@@ -12,7 +12,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::identity::{Identity, IdentityError, Trust, agent_name};
 use crate::message::{Ask, AskAnswer, PromiseAnswer, PromiseRequest, StatusAnswer};
-use crate::proto::{StatusRequest, agent_client::AgentClient as Stub};
+use crate::proto::{StatusRequest, WakeRequest, agent_client::AgentClient as Stub};
 
 /// Time limits of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +93,13 @@ impl AgentClient {
         let request: crate::proto::PromiseRequest = request.into();
         let call = async move |mut stub: Stub<Channel>| stub.promise(request).await;
         Ok(self.call(node, address, call).await?.into())
+    }
+
+    /// Tells the agent of `node` that it is worth asking its peers now; `by` is the node of this client's identity.
+    pub async fn wake(&self, node: &str, address: &str, by: &str) -> Result<(), CallError> {
+        let request = WakeRequest { juror: by.to_owned() };
+        let call = async move |mut stub: Stub<Channel>| stub.wake(request).await;
+        self.call(node, address, call).await.map(drop)
     }
 
     /// Asks an agent about itself. Only the controller is answered.

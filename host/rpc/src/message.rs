@@ -57,6 +57,8 @@ pub struct PromiseRequest {
     pub time_to_live: Duration,
     /// `2 Wd` (or the reset steps) of the terms that the intent carries: `Terms::reset_bound`.
     pub reset_bound: Duration,
+    /// `host:port` of the node's agent, so that the juror can wake it; empty: it is not woken. Proves nothing.
+    pub node_address: String,
 }
 
 /// What the juror answers.
@@ -160,6 +162,7 @@ impl From<PromiseRequest> for proto::PromiseRequest {
             boot_id: request.boot_id,
             time_to_live_millis: millis(request.time_to_live),
             reset_bound_millis: millis(request.reset_bound),
+            node_address: request.node_address,
         }
     }
 }
@@ -172,6 +175,7 @@ impl From<proto::PromiseRequest> for PromiseRequest {
             boot_id: request.boot_id,
             time_to_live: Duration::from_millis(request.time_to_live_millis),
             reset_bound: Duration::from_millis(request.reset_bound_millis),
+            node_address: request.node_address,
         }
     }
 }

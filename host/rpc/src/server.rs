@@ -45,6 +45,8 @@ pub trait AgentHandler: Send + Sync + 'static {
     async fn ask(&self, signed: SignedRecord) -> AskAnswer;
     /// The controller asks for a promise.
     async fn promise(&self, request: PromiseRequest) -> PromiseAnswer;
+    /// The agent of `by` says that it is worth asking the peers now.
+    async fn wake(&self, by: String);
     /// The controller asks how this agent is.
     async fn status(&self) -> StatusAnswer;
 }
@@ -216,6 +218,14 @@ impl Agent for Service {
     async fn promise(&self, request: Request<proto::PromiseRequest>) -> Result<Response<proto::PromiseAnswer>, Status> {
         authorise(&caller(&request)?, CONTROLLER_NAME)?;
         Ok(Response::new(self.handler.promise(request.into_inner().into()).await.into()))
+    }
+
+    async fn wake(&self, request: Request<proto::WakeRequest>) -> Result<Response<proto::WakeAnswer>, Status> {
+        let caller = caller(&request)?;
+        let by = request.into_inner().juror;
+        authorise(&caller, &agent_name(&by))?;
+        self.handler.wake(by).await;
+        Ok(Response::new(proto::WakeAnswer {}))
     }
 
     async fn status(&self, request: Request<proto::StatusRequest>) -> Result<Response<proto::StatusAnswer>, Status> {

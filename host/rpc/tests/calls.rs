@@ -20,6 +20,7 @@ const LIMITS: Limits = Limits { dial: Duration::from_secs(20), request: Duration
 struct Recording {
     asked: Mutex<Vec<SignedRecord>>,
     promised: Mutex<Vec<PromiseRequest>>,
+    woken: Mutex<Vec<String>>,
 }
 
 #[tonic::async_trait]
@@ -31,6 +32,9 @@ impl AgentHandler for Recording {
     async fn promise(&self, request: PromiseRequest) -> PromiseAnswer {
         self.promised.lock().unwrap().push(request);
         PromiseAnswer::Promised { last_no_api_age: Some(Duration::from_millis(1500)) }
+    }
+    async fn wake(&self, by: String) {
+        self.woken.lock().unwrap().push(by);
     }
     async fn status(&self) -> StatusAnswer {
         StatusAnswer { node: "juror".into(), boot_id: "b1".into(), ..StatusAnswer::default() }
@@ -110,6 +114,7 @@ fn promise_of(node: &str) -> PromiseRequest {
         boot_id: "b1".into(),
         time_to_live: Duration::from_secs(1),
         reset_bound: Duration::from_secs(1),
+        node_address: "10.0.0.1:30001".into(),
     }
 }
 
@@ -145,6 +150,19 @@ async fn nobody_asks_for_another_node_and_no_agent_collects_promises() {
     assert!(matches!(status, Err(CallError::Status { .. })), "{status:?}");
     assert!(juror.handler.asked.lock().unwrap().is_empty());
     assert!(juror.handler.promised.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_agent_is_woken_by_another_under_its_own_name_only() {
+    let authority = Authority::create().unwrap();
+    let subject = juror(Some(credentials(&authority, "worker-1"))).await;
+    let peer = client(&authority, &agent(&authority, "juror"));
+    peer.wake("worker-1", &subject.address, "juror").await.unwrap();
+    let for_another = peer.wake("worker-1", &subject.address, "worker-3").await;
+    assert!(matches!(for_another, Err(CallError::Status { .. })), "{for_another:?}");
+    let of_another = peer.wake("worker-2", &subject.address, "juror").await;
+    assert!(matches!(of_another, Err(CallError::Dial { .. })), "{of_another:?}");
+    assert_eq!(subject.handler.woken.lock().unwrap().as_slice(), ["juror"]);
 }
 
 #[tokio::test]

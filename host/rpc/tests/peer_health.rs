@@ -43,6 +43,7 @@ impl AgentHandler for Ours {
     async fn ask(&self, _: SignedRecord) -> AskAnswer {
         AskAnswer::Relayed
     }
+    async fn wake(&self, _: String) {}
     async fn promise(&self, _: PromiseRequest) -> PromiseAnswer {
         PromiseAnswer::Promised { last_no_api_age: None }
     }

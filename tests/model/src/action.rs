@@ -59,6 +59,8 @@ pub enum Action {
     Rejury(usize),
     DiskFull(bool),
     Jump,
+    /// A juror wakes node 0, with or without a reason.
+    Wake,
     /// The consistent read of a release, and the release itself.
     Release(usize),
     /// Only the read; the release comes later.
@@ -279,6 +281,9 @@ impl Env {
         }
         if budget.disk > 0 {
             actions.push(Action::DiskFull(!subject.disk_full));
+        }
+        if budget.wake > 0 && subject.process.is_some() && !subject.paused {
+            actions.push(Action::Wake);
         }
         if budget.jump > 0 && subject.process.is_some() && !subject.paused {
             actions.push(Action::Jump);

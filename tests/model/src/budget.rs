@@ -60,4 +60,6 @@ budget! {
     disk,
     /// The clock of node 0 jumps (the machine lost time).
     jump,
+    /// A juror wakes node 0 at any time, with or without a reason.
+    wake,
 }

@@ -29,6 +29,7 @@ const CONVERGES: &[&str] = &[
     "lengthen",
     "skew",
     "agent-restart",
+    "woken",
     "min-peers",
     "disk",
     "identity",

@@ -158,6 +158,18 @@ pub fn all(deep: bool) -> Vec<Config> {
             Budget { begin: 1, cut: 1, rejury: 1, ..none },
         ),
         named(
+            "woken",
+            "a juror wakes the node at any time, with or without a reason; the node loses the API",
+            subject.clone(),
+            Budget { begin: 1, cut: 1, wake: 2, ..none },
+        ),
+        named(
+            "woken-calm",
+            "the same, and nothing fails but the API as a whole",
+            Config { calm: true, ..BASE },
+            Budget { api: 1, wake: 2, ..none },
+        ),
+        named(
             "calm",
             "nothing fails but the API as a whole, reads and writes or writes only; the machine loses time",
             Config { calm: true, ..BASE },
@@ -329,7 +341,7 @@ pub fn everything() -> Config {
         ..Budget::NONE
     };
     let two = Budget { pause: 1, controller_crash: 1, begin: 1, let_go: 1, boots: 1, recreate: 1, ..one };
-    let budget = Budget { delete_lease: 1, retime: 1, rejury: 1, disk: 1, jump: 1, ..two }.more();
+    let budget = Budget { delete_lease: 1, retime: 1, rejury: 1, disk: 1, jump: 1, wake: 1, ..two }.more();
     Config {
         name: "everything",
         about: "three jurors, two controllers, every fault",

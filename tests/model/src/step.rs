@@ -231,6 +231,10 @@ impl Env {
                 }
                 self.agent(world, 0, Event::TimeLost);
             }
+            Action::Wake => {
+                world.budget.wake -= 1;
+                self.agent(world, 0, Event::Woken { by: crate::env::name(1) });
+            }
             Action::Release(index) => {
                 self.check_release(world, index);
                 if world.controllers[index].release.is_some() {

@@ -66,6 +66,7 @@ impl fmt::Display for Action {
             Self::Retime(check) => write!(f, "> n0 is configured: check every {check} ms"),
             Self::Rejury(count) => write!(f, "> the roster of n0 shows {count} peers"),
             Self::DiskFull(full) => write!(f, "> the host file can {} be written", verb(*full, "not", "again")),
+            Self::Wake => f.write_str("> n1 wakes n0"),
             Self::Jump => f.write_str("> n0 lost time"),
             Self::Release(index) => write!(f, "> controller {index} releases"),
             Self::CheckRelease(index) => write!(f, "> controller {index} reads for its release, and is stopped"),

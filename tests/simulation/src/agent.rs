@@ -331,11 +331,21 @@ impl Agent {
         let shared = Shared::new(Node::juror(started, &settings));
         let (credentials, shown) = watch::channel(None);
         let (gone, is_gone) = watch::channel(false);
+        let peers: Arc<dyn Peers> = Arc::new(SimulatedPeers {
+            from: machine.agent_actor(),
+            network: around.network.clone(),
+            directory: around.directory.clone(),
+            limit: spec.tuning.peer_dial_timeout + spec.tuning.effective_peer_request_timeout(),
+            ready: Mutex::new(false),
+            trace: around.trace.clone(),
+            breakage: around.breakage,
+        });
         let service = Arc::new(JurorService {
             node: spec.name.clone(),
             boot_id: boot_id.clone(),
             started,
             api: Arc::clone(&api),
+            peers: Arc::clone(&peers),
             clock: Arc::clone(&clock),
             shared: Arc::clone(&shared),
             api_timeout: spec.tuning.api_server_timeout,
@@ -351,15 +361,6 @@ impl Agent {
             orders: Mutex::new(None),
             feeder: Arc::clone(&feeder),
         };
-        let peers = SimulatedPeers {
-            from: machine.agent_actor(),
-            network: around.network.clone(),
-            directory: around.directory.clone(),
-            limit: spec.tuning.peer_dial_timeout + spec.tuning.effective_peer_request_timeout(),
-            ready: Mutex::new(false),
-            trace: around.trace.clone(),
-            breakage: around.breakage,
-        };
         let host =
             FolderOfProcess { folder, gone: is_gone, network: around.network.clone(), actor: machine.agent_actor() };
         let (node, handle) = Node::new(Parts {
@@ -371,7 +372,7 @@ impl Agent {
             roster_interval: ROSTER,
             clock,
             api,
-            peers: Arc::new(peers) as Arc<dyn Peers>,
+            peers,
             devices: Arc::new(devices) as Arc<dyn Devices>,
             diagnostics: Arc::new(OwnKubelet { machine: machine.clone(), boot: Arc::clone(boot) }),
             host: Arc::new(host) as Arc<dyn HostStore>,

@@ -175,6 +175,24 @@ impl Peers for SimulatedPeers {
         .boxed()
     }
 
+    fn wake<'a>(&'a self, node: &'a str, address: &'a str, by: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        let ready = *self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        async move {
+            if !ready {
+                return Err("this agent has no certificate yet".into());
+            }
+            let way = (self.from, &self.directory, address, node);
+            let woken = call(&self.network, way, self.limit, |server| {
+                let by = by.to_owned();
+                async move { server.service.wake(by).await }
+            })
+            .await;
+            self.trace.request(&format!("{} woke {node}: {woken:?}", self.from));
+            woken
+        }
+        .boxed()
+    }
+
     fn reconnect(&self, client: Option<AgentClient>) {
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = client.is_some();
     }

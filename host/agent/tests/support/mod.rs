@@ -23,10 +23,10 @@ use palisade_agent::node::{Handle, Node, Outcome, Parts};
 use palisade_agent::peers::{Peers, RpcPeers};
 use palisade_core::fencing::agent::{HostFile, Me, Peer, ResetSteps, Settings};
 use palisade_core::fencing::juror::PeerAnswer;
-use palisade_core::fencing::record::BootId;
+use palisade_core::fencing::record::{BootId, FenceIntent};
 use palisade_core::fencing::timing::Tuning;
 use palisade_core::time::Mono;
-use palisade_rpc::{AgentClient, Ask, Authority};
+use palisade_rpc::{AgentClient, Ask, Authority, Limits, PromiseAnswer, PromiseRequest};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -131,21 +131,33 @@ struct Network {
     busy: Busy,
 }
 
+impl Network {
+    fn is_cut(&self, other: &str) -> bool {
+        let (cut, behind) = (self.cut.lock().unwrap(), self.behind.lock().unwrap());
+        let among = |nodes: &[String], node: &str| nodes.iter().any(|known| known == node);
+        among(&cut, &self.me) || among(&cut, other) || among(&behind, &self.me) != among(&behind, other)
+    }
+}
+
 impl Peers for Network {
     fn ask(&self, peer: Peer, ask: Ask) -> BoxFuture<'_, PeerAnswer> {
         async move {
             self.questions.lock().unwrap().push((self.me.clone(), self.clock.now()));
-            let is_cut = {
-                let (cut, behind) = (self.cut.lock().unwrap(), self.behind.lock().unwrap());
-                cut.contains(&self.me)
-                    || cut.contains(&peer.node)
-                    || behind.contains(&self.me) != behind.contains(&peer.node)
-            };
-            if is_cut {
+            if self.is_cut(&peer.node) {
                 return PeerAnswer::Unknown { why: "no route".into() };
             }
             let _busy = self.busy.begin();
             self.rpc.ask(peer, ask).await
+        }
+        .boxed()
+    }
+    fn wake<'a>(&'a self, node: &'a str, address: &'a str, by: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        async move {
+            if self.is_cut(node) {
+                return Err("no route".into());
+            }
+            let _busy = self.busy.begin();
+            self.rpc.wake(node, address, by).await
         }
         .boxed()
     }
@@ -270,11 +282,21 @@ impl Cluster {
         let started = clock.now();
         let shared = Shared::new(Node::juror(started, &self.settings));
         let (credentials, shown) = watch::channel(None);
+        let peers: Arc<dyn Peers> = Arc::new(Network {
+            me: name.into(),
+            rpc: RpcPeers::default(),
+            cut: Arc::clone(&self.isolated),
+            behind: Arc::clone(&self.behind),
+            questions: Arc::clone(&self.questions),
+            clock: Arc::clone(&self.clock),
+            busy: self.busy.clone(),
+        });
         let service = JurorService {
             node: me.node.clone(),
             boot_id: me.boot_id.clone(),
             started,
             api: Arc::new(FakeApi::serving(name, Arc::clone(&self.store), self.busy.clone(), self.held.clone())),
+            peers: Arc::clone(&peers),
             clock: Arc::clone(&clock),
             shared: Arc::clone(&shared),
             api_timeout: self.settings.tuning.api_server_timeout,
@@ -283,15 +305,6 @@ impl Cluster {
         tokio::spawn(palisade_rpc::serve(listener, shown, Arc::new(service), async {
             let _ = ended.await;
         }));
-        let network = Network {
-            me: name.into(),
-            rpc: RpcPeers::default(),
-            cut: Arc::clone(&self.isolated),
-            behind: Arc::clone(&self.behind),
-            questions: Arc::clone(&self.questions),
-            clock: Arc::clone(&self.clock),
-            busy: self.busy.clone(),
-        };
         let host_file = host.file.lock().unwrap().clone();
         let diagnosis = Arc::new(TestDiagnosis::default());
         let (node, handle) = Node::new(Parts {
@@ -303,7 +316,7 @@ impl Cluster {
             roster_interval: Duration::from_mins(15),
             clock,
             api,
-            peers: Arc::new(network),
+            peers,
             devices: Arc::clone(&machine) as Arc<dyn palisade_agent::devices::Devices>,
             diagnostics: Arc::clone(&diagnosis) as Arc<dyn Diagnostics>,
             host: Arc::clone(&host) as Arc<dyn HostStore>,
@@ -371,6 +384,24 @@ impl Cluster {
 
     pub fn resets(&self, name: &str) -> usize {
         self.nodes[name].machine.resets()
+    }
+
+    /// The controller collects the promise of a juror about a node.
+    pub async fn promise(&self, juror: &str, node: &str, intent: &FenceIntent) {
+        let (identity, trust) = (self.authority.issue_controller().unwrap(), self.authority.trust().unwrap());
+        let limits = Limits { dial: PATIENCE, request: PATIENCE };
+        let controller = AgentClient::new(&identity, &trust, limits, None).unwrap();
+        let address = |node: &str| self.store.record(node).unwrap().address;
+        let request = PromiseRequest {
+            intent_uid: intent.uid.clone(),
+            node: node.into(),
+            boot_id: intent.boot_id.to_string(),
+            time_to_live: intent.terms.time_to_live(),
+            reset_bound: intent.terms.reset_bound(),
+            node_address: address(node),
+        };
+        let answer = controller.promise(juror, &address(juror), request).await.unwrap();
+        assert!(matches!(answer, PromiseAnswer::Promised { .. }), "{answer:?}");
     }
 
     /// Cuts a node from its peers, in both directions.

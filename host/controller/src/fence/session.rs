@@ -335,6 +335,7 @@ impl Session {
             boot_id: boot.as_str().to_owned(),
             time_to_live: intent.terms.time_to_live(),
             reset_bound: intent.terms.reset_bound(),
+            node_address: self.context.agent_address(&self.wanted.target.node).unwrap_or_default(),
         };
         let (context, answers, intent_uid) = (self.context.clone(), self.answers.clone(), intent_uid.to_owned());
         self.calls.spawn(async move {

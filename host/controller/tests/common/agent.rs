@@ -57,6 +57,7 @@ impl AgentHandler for Juror {
             PromiseAnswer::Refused { why: "this process is too young".into() }
         }
     }
+    async fn wake(&self, _: String) {}
     async fn status(&self) -> StatusAnswer {
         StatusAnswer::default()
     }

@@ -196,6 +196,7 @@ impl Agent {
             Event::WatchdogOpened(outcome) => self.watchdog_opened(now, outcome),
             Event::WatchdogFailed(why) => self.watchdog_failed(now, why),
             Event::WatchdogDisarmed(outcome) => self.watchdog_disarmed(now, outcome),
+            Event::Woken { by } => self.woken(now, &by),
             Event::TimeLost => self.time_lost(now),
             Event::GracefulStop { limit } => self.graceful_stop(now, limit),
         }

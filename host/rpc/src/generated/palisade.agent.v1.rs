@@ -72,6 +72,9 @@ pub struct PromiseRequest {
     pub time_to_live_millis: u64,
     #[prost(uint64, tag = "5")]
     pub reset_bound_millis: u64,
+    /// host:port of the node's agent, so that the juror can wake it; empty: it is not woken.
+    #[prost(string, tag = "6")]
+    pub node_address: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PromiseAnswer {
@@ -99,6 +102,14 @@ pub struct Refused {
     #[prost(string, tag = "1")]
     pub why: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WakeRequest {
+    /// The node that calls; its certificate has to prove it.
+    #[prost(string, tag = "1")]
+    pub juror: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WakeAnswer {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StatusRequest {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -261,6 +272,29 @@ pub mod agent_client {
                 .insert(GrpcMethod::new("palisade.agent.v1.Agent", "Promise"));
             self.inner.unary(req, path, codec).await
         }
+        /// A juror of the called node says that it is worth asking the peers now. It carries no news: what is true comes by
+        /// Ask. An agent that does not know it asks when it would have asked anyway.
+        pub async fn wake(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WakeRequest>,
+        ) -> std::result::Result<tonic::Response<super::WakeAnswer>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/palisade.agent.v1.Agent/Wake",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("palisade.agent.v1.Agent", "Wake"));
+            self.inner.unary(req, path, codec).await
+        }
         /// What the agent knows about itself.
         pub async fn status(
             &mut self,
@@ -308,6 +342,12 @@ pub mod agent_server {
             &self,
             request: tonic::Request<super::PromiseRequest>,
         ) -> std::result::Result<tonic::Response<super::PromiseAnswer>, tonic::Status>;
+        /// A juror of the called node says that it is worth asking the peers now. It carries no news: what is true comes by
+        /// Ask. An agent that does not know it asks when it would have asked anyway.
+        async fn wake(
+            &self,
+            request: tonic::Request<super::WakeRequest>,
+        ) -> std::result::Result<tonic::Response<super::WakeAnswer>, tonic::Status>;
         /// What the agent knows about itself.
         async fn status(
             &self,
@@ -461,6 +501,49 @@ pub mod agent_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PromiseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/palisade.agent.v1.Agent/Wake" => {
+                    #[allow(non_camel_case_types)]
+                    struct WakeSvc<T: Agent>(pub Arc<T>);
+                    impl<T: Agent> tonic::server::UnaryService<super::WakeRequest>
+                    for WakeSvc<T> {
+                        type Response = super::WakeAnswer;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WakeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Agent>::wake(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WakeSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

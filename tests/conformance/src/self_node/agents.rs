@@ -37,6 +37,7 @@ impl AgentHandler for Juror {
     async fn ask(&self, _: SignedRecord) -> AskAnswer {
         AskAnswer::Unknown { why: "scripted".into() }
     }
+    async fn wake(&self, _: String) {}
     async fn promise(&self, _: PromiseRequest) -> PromiseAnswer {
         if self.willing.load(Ordering::SeqCst) {
             PromiseAnswer::Promised { last_no_api_age: None }

@@ -15,6 +15,10 @@ pub(super) struct Asking {
     pub(super) inflight: Option<RequestId>,
     deadline: Mono,
     pub(super) due: Mono,
+    /// A juror woke this node, and no round began since.
+    woken: bool,
+    /// When one was listened to last.
+    listened: Mono,
 }
 
 impl Asking {
@@ -31,11 +35,14 @@ impl Agent {
         self.settings.tuning.peer_dial_timeout + self.settings.tuning.effective_peer_request_timeout()
     }
 
+    /// Shortest time between two rounds that nothing but failures or jurors call for.
+    fn breath(&self) -> Duration {
+        (self.settings.tuning.api_check_interval / 5).clamp(Duration::from_millis(100), Duration::from_secs(3))
+    }
+
     /// Pause between rounds that won nothing.
     fn pause(&self) -> Duration {
-        self.spread(
-            (self.settings.tuning.api_check_interval / 5).clamp(Duration::from_millis(100), Duration::from_secs(3)),
-        )
+        self.spread(self.breath())
     }
 
     /// The last moment at which a round can still be answered before `L`.
@@ -43,15 +50,35 @@ impl Agent {
         self.life.until().map(|until| until - self.round() * 5 / 4)
     }
 
-    /// When peers are to be asked: after the threshold of failures, or when only one round fits before the end.
+    /// When peers are to be asked: after the threshold of failures, when only one round fits before the end, or when a
+    /// juror said that it is worth while.
     fn ask_due(&self) -> Option<Mono> {
-        if !self.identity || self.stopping.is_some() || self.direct.failures == 0 {
+        if !self.identity || self.stopping.is_some() {
+            return None;
+        }
+        if self.asking.woken {
+            return Some(self.asking.due);
+        }
+        if self.direct.failures == 0 {
             return None;
         }
         if self.direct.failures >= self.settings.tuning.max_api_error_threshold.max(1) {
             return Some(self.asking.due);
         }
         self.last_round().map(|last| last.max(self.asking.due))
+    }
+
+    /// Somebody says that it is worth asking now. Only jurors are listened to, and not more often than rounds that fail
+    /// are repeated: a stranger could otherwise make every node ask without pause. It brings one round forward and changes
+    /// nothing else, so whoever lies costs requests and no life.
+    pub(super) fn woken(&mut self, now: Mono, by: &str) {
+        let quiet = self.asking.listened + self.breath();
+        if self.fence.is_some() || self.stopping.is_some() || now < quiet || !self.life.jurors().contains(by) {
+            return;
+        }
+        self.asking.listened = now;
+        self.asking.woken = true;
+        self.say(Level::Info, format!("{by} asks this node to look: its peers are asked now"));
     }
 
     pub(super) fn ask_deadline(&self) -> Option<Mono> {
@@ -68,6 +95,7 @@ impl Agent {
         if self.ask_due().is_none_or(|due| now < due) {
             return;
         }
+        self.asking.woken = false;
         let peers = self.whom_to_ask();
         if peers.is_empty() {
             self.asking.due = now + self.pause();

@@ -202,7 +202,7 @@ impl Agent {
         self.publish_if_changed(now);
     }
 
-    /// Any of R1 to R3: nothing has to be asked before another full threshold.
+    /// Any of R1 to R3: nothing has to be asked before another full threshold, unless a juror wakes this node.
     pub(super) fn contact(&mut self, now: Mono) {
         self.direct.failures = 0;
         self.asking.over();

@@ -9,3 +9,4 @@ mod means;
 mod reconfigure;
 mod restart;
 mod sampled;
+mod woken;

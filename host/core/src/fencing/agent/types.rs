@@ -219,6 +219,12 @@ pub enum Event {
     WatchdogFailed(String),
     /// The watchdog was asked to disarm.
     WatchdogDisarmed(Result<(), String>),
+    /// Another agent says that it is worth asking the peers now, for example because it just promised something about this
+    /// boot. It carries no news and no authority: whatever is true comes by the answers.
+    Woken {
+        /// Who says so; proved by its certificate.
+        by: String,
+    },
     /// The machine was paused and resumed.
     TimeLost,
     /// The process is asked to stop, and has this long.

@@ -49,6 +49,8 @@ enum Step {
     /// Another roster, so another jury.
     Roster(usize),
     Watch,
+    /// A juror wakes the node, with or without a reason.
+    Wake(usize),
     TimeLost,
     Intend,
     AskPromise(usize),
@@ -68,6 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1u8..6).prop_map(Step::Configure),
         1 => (1..=JURORS).prop_map(Step::Roster),
         1 => Just(Step::Watch),
+        1 => (0..JURORS).prop_map(Step::Wake),
         1 => Just(Step::TimeLost),
         2 => Just(Step::Intend),
         6 => (0..JURORS).prop_map(Step::AskPromise),
@@ -428,6 +431,7 @@ impl World {
                     self.event(Event::LeaseSeen(lease));
                 }
             }
+            Step::Wake(index) => self.event(Event::Woken { by: format!("n{}", index + 1) }),
             Step::TimeLost => self.event(Event::TimeLost),
             Step::Intend => self.intend(),
             Step::AskPromise(index) => self.ask_promise(index),
