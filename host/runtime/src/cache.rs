@@ -95,7 +95,8 @@ fn read(path: &Path) -> io::Result<Option<File>> {
     };
     check(&file)?;
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the file is damaged (digest differs)");
-    let mut left = usize::try_from(file.metadata()?.len()).ok().and_then(|len| len.checked_sub(SUM)).ok_or_else(damaged)?;
+    let mut left =
+        usize::try_from(file.metadata()?.len()).ok().and_then(|len| len.checked_sub(SUM)).ok_or_else(damaged)?;
     let (mut digest, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
     while left > 0 {
         let part = &mut chunk[..CHUNK.min(left)];

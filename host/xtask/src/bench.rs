@@ -28,9 +28,10 @@ pub fn run(workspace: &Workspace, options: &[String]) -> anyhow::Result<()> {
     command.arg(subcommand);
     // Help needs none of the parts.
     if !subcommand.starts_with('-') && !rest.iter().any(|word| word == "--help") {
-        let palisade = match shipped && subcommand != "agent" {
-            true => vm::static_controller(workspace)?,
-            false => programs.join("palisade"),
+        let palisade = if shipped && subcommand != "agent" {
+            vm::static_controller(workspace)?
+        } else {
+            programs.join("palisade")
         };
         parts(workspace, &palisade, &mut command)?;
         match subcommand.as_str() {

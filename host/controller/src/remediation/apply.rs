@@ -81,8 +81,6 @@ impl<K: Remediation> Pass<K> {
     /// Whether the effect is applied now.
     async fn apply(&mut self, node: &Node, effect: &Effect, fence: Option<&FenceState>) -> Result<bool, Error> {
         match effect {
-            // The session runs for as long as the commit stands.
-            Effect::RequestFence { .. } => Ok(true),
             Effect::DeleteMachine { .. }
             | Effect::PowerOff
             | Effect::PowerOn
@@ -132,7 +130,8 @@ impl<K: Remediation> Pass<K> {
                 }
                 Ok(true)
             }
-            Effect::Condition { .. } => Ok(true),
+            // A fencing session runs for as long as its commit stands.
+            Effect::Condition { .. } | Effect::RequestFence { .. } => Ok(true),
             Effect::Event { warning, reason, message } => {
                 let kind = if *warning { Kind::Warning } else { Kind::Normal };
                 self.event(kind, reason, message).await;

@@ -103,7 +103,18 @@ impl<K: Remediation> Pass<K> {
     fn new(context: Arc<Context>, object: K, echoes: Arc<Echoes>) -> Self {
         let target = object.target(target::node_name(&object));
         let status = object.status();
-        Self { context, object, target, saved: status.clone(), echoes, status, replaced: false, held_back: false, stepped: false, written: None }
+        Self {
+            context,
+            object,
+            target,
+            saved: status.clone(),
+            echoes,
+            status,
+            replaced: false,
+            held_back: false,
+            stepped: false,
+            written: None,
+        }
     }
 
     fn retries(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<String, u32>> {

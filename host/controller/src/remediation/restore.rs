@@ -147,7 +147,7 @@ impl<K: Remediation> Pass<K> {
             return Ok(false);
         }
         // The intent is one request; whether others share the taint takes a list of every kind.
-        Ok( self.owns_intent().await? || (own && !self.shared_with_others().await?))
+        Ok(self.owns_intent().await? || (own && !self.shared_with_others().await?))
     }
 
     async fn owns_intent(&self) -> Result<bool, Error> {

@@ -108,7 +108,8 @@ pub async fn release<L: Fn() -> bool>(
         ReleaseMethod::OutOfServiceTaint => taints::out_of_service(),
     };
     // Both taints work on the whole node, whatever boot it runs: only on exactly the version of the Node just read.
-    let tainted = match taints::add_to(client, &proof.node, guard.node.take(), &taint, |node| dead(node, proof)).await? {
+    let tainted = match taints::add_to(client, &proof.node, guard.node.take(), &taint, |node| dead(node, proof)).await?
+    {
         Edit::Changed => Some(taints::text(&taint)),
         Edit::Unchanged => None,
         Edit::Refused(why) => return Ok(Released::Stopped(why)),
