@@ -9,7 +9,7 @@ use palisade_core::fencing::record::{BootId, CERTIFICATE, RECORD, RECORD_SIGNATU
 use palisade_core::fencing::timing::life_bound;
 use palisade_core::time::Mono;
 use palisade_rpc::{AgentHandler, AskAnswer, PromiseAnswer, PromiseRequest, SignedRecord, StatusAnswer};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::api::{Api, LeaseChange, WriteFailure};
 use crate::clock::Clock;
@@ -19,6 +19,9 @@ use crate::peers::Peers;
 const RELAY_ATTEMPTS: usize = 5;
 /// Calls to look that wait for the loop; one is as good as many, so more are dropped.
 const CALLS: usize = 16;
+/// Relays that use the API server at the same time. The client opens a connection for each and keeps it: 300 askers at once
+/// would cost the API server 300 handshakes and this process 12 MiB. Who waits does so within the same time limit.
+const RELAYS: usize = 8;
 
 /// What the loop tells about the node, for `Status`.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +46,7 @@ pub struct Shared {
     api_timeout: Mutex<Option<Duration>>,
     /// Who woke this node, on the way to the loop.
     calls: mpsc::Sender<String>,
+    relays: Semaphore,
     called: Mutex<Option<mpsc::Receiver<String>>>,
 }
 
@@ -55,6 +59,7 @@ impl Shared {
             status: Mutex::new(NodeStatus::default()),
             api_timeout: Mutex::new(None),
             calls,
+            relays: Semaphore::new(RELAYS),
             called: Mutex::new(Some(called)),
         })
     }
@@ -124,6 +129,8 @@ impl JurorService {
     /// Tries to store the caller's record by rule R2.
     async fn relay(&self, signed: &SignedRecord) -> Attempt {
         let record = &signed.record;
+        // Never closed.
+        let _permit = self.shared.relays.acquire().await;
         for _ in 0..RELAY_ATTEMPTS {
             let begun = self.clock.now();
             let lease = match self.api.read(&record.node).await {

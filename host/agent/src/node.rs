@@ -8,6 +8,7 @@ mod effects;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use palisade_core::fencing::agent::{Agent, Event, HostFile, Me, RequestId, Settings, WriteId};
@@ -145,6 +146,8 @@ pub struct Node {
     /// As configured; what the core gets follows from it and the role.
     configured: Settings,
     control_plane: bool,
+    /// The same for the look at the other leases.
+    fellows: Arc<AtomicBool>,
     tuning: watch::Sender<Tuning>,
 }
 
@@ -176,6 +179,7 @@ impl Node {
             look_around: Arc::new(Notify::new()),
             configured,
             control_plane,
+            fellows: Arc::new(AtomicBool::new(control_plane)),
             tuning,
         };
         (node, Handle { inputs: sender })
@@ -250,6 +254,8 @@ impl Node {
             return None;
         }
         tracing::info!(control_plane, "the controller tells the role of this node");
+        self.fellows.store(control_plane, Ordering::Relaxed);
+        self.look_around.notify_one();
         Some(Event::SettingsChanged(effective(&self.configured, control_plane)))
     }
 

@@ -28,6 +28,13 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const HANDSHAKES: usize = 32;
 /// A record is about 1 KiB, a certificate too: nobody sends more than this.
 const MESSAGE_LIMIT: usize = 64 * 1024;
+/// Bytes of headers of a call.
+const HEADER_LIMIT: u32 = 8 * 1024;
+/// Calls at a time on one connection; ours make one.
+const STREAMS: u32 = 8;
+/// Our callers make one call on a connection and go. Who stays longer than any call takes, with its answer, is sent away:
+/// what a connection holds in memory is not for others to keep.
+const CONNECTION_AGE: Duration = Duration::from_mins(1);
 
 /// A record whose signature, certificate and caller were checked.
 #[derive(Debug, Clone)]
@@ -131,7 +138,13 @@ async fn serve_all(
     let service = AgentServer::new(Service { credentials, handler }).max_decoding_message_size(MESSAGE_LIMIT);
     let served = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .concurrency_limit_per_connection(8)
+        .concurrency_limit_per_connection(STREAMS as usize)
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(MESSAGE_LIMIT as u32)
+        .initial_connection_window_size(MESSAGE_LIMIT as u32 * 2)
+        .http2_max_header_list_size(HEADER_LIMIT)
+        .max_connection_age(CONNECTION_AGE)
+        .max_connection_age_grace(HANDSHAKE_LIMIT)
         .serve_with_incoming_shutdown(service, ReceiverStream::new(connections), shutdown);
     let outcome = served.await;
     acceptor.abort();

@@ -268,8 +268,8 @@ impl Api for Blind {
     ) -> BoxFuture<'a, Result<StoredLease, WriteFailure>> {
         async move { self.0.write(node, base, change).await.map(blind) }.boxed()
     }
-    fn list(&self) -> BoxFuture<'_, Result<Vec<StoredLease>, String>> {
-        self.0.list()
+    fn list<'a>(&'a self, node: &'a str, fellows: bool) -> BoxFuture<'a, Result<Vec<StoredLease>, String>> {
+        self.0.list(node, fellows)
     }
     fn watch<'a>(&'a self, _: &'a str, _: mpsc::Sender<StoredLease>) -> BoxFuture<'a, Result<(), String>> {
         async { futures::future::pending().await }.boxed()

@@ -1,6 +1,7 @@
 //! The real API server.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
@@ -15,6 +16,7 @@ use palisade_core::fencing::record::{CERTIFICATE, INTENT, RECORD, RECORD_SIGNATU
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::sample::{self, SHARD_LABEL, Sample};
 use super::{Api, LeaseChange, StoredLease, WriteFailure};
 
 /// Label with the zone of a node, on its Node object and on its agent lease.
@@ -34,6 +36,8 @@ const WATCH_SECONDS: u32 = 280;
 pub struct KubeApi {
     leases: kube::Api<KubeLease>,
     config: kube::Api<ConfigMap>,
+    /// There were more leases at the last look than are read in a small cluster.
+    large: AtomicBool,
 }
 
 impl KubeApi {
@@ -42,6 +46,35 @@ impl KubeApi {
         Self {
             leases: kube::Api::namespaced(client.clone(), namespace),
             config: kube::Api::namespaced(client.clone(), namespace),
+            large: AtomicBool::new(false),
+        }
+    }
+}
+
+impl KubeApi {
+    /// One page, what the next one is asked for with, and how many leases there are if the API server counts.
+    async fn page(&self, page: &ListParams) -> Result<(Vec<StoredLease>, Option<String>, Option<usize>), String> {
+        let leases = self.leases.list(page).await.map_err(unreachable)?;
+        let here = leases.items.len();
+        let more = leases.metadata.continue_.filter(|token| !token.is_empty());
+        let left = leases.metadata.remaining_item_count.and_then(|left| usize::try_from(left).ok());
+        let count = if more.is_some() { left.map(|left| left + here) } else { Some(here) };
+        let looked_at = leases.items.into_iter().map(stored).map(|mut lease| {
+            lease.annotations.retain(|key, _| LOOKED_AT.contains(&key.as_str()));
+            lease
+        });
+        Ok((looked_at.collect(), more, count))
+    }
+
+    /// Page by page, of which only the sample is kept.
+    async fn pages(&self, mut page: ListParams, mut sample: Sample<'_>) -> Result<Vec<StoredLease>, String> {
+        loop {
+            let (leases, more, _) = self.page(&page).await?;
+            sample.take(leases.into_iter());
+            if more.is_none() || sample.is_full() {
+                return Ok(sample.leases());
+            }
+            page.continue_token = more;
         }
     }
 }
@@ -91,21 +124,28 @@ impl Api for KubeApi {
         .boxed()
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<StoredLease>, String>> {
+    fn list<'a>(&'a self, node: &'a str, fellows: bool) -> BoxFuture<'a, Result<Vec<StoredLease>, String>> {
         async move {
-            let mut all = Vec::new();
-            let mut page = ListParams::default().limit(PAGE);
-            loop {
-                let leases = self.leases.list(&page).await.map_err(unreachable)?;
-                all.extend(leases.items.into_iter().map(stored).map(|mut lease| {
-                    lease.annotations.retain(|key, _| LOOKED_AT.contains(&key.as_str()));
-                    lease
-                }));
-                match leases.metadata.continue_.filter(|token| !token.is_empty()) {
-                    Some(token) => page.continue_token = Some(token),
-                    None => return Ok(all),
+            let known_to_be_large = self.large.load(Ordering::Relaxed) && !fellows;
+            let mut page = ListParams::default().limit(if known_to_be_large { 1 } else { PAGE });
+            let (first, more, count) = self.page(&page).await?;
+            let large = count.is_some_and(|count| count > sample::SMALL);
+            self.large.store(large, Ordering::Relaxed);
+            if let Some(count) = count.filter(|_| large && !fellows) {
+                let some = ListParams::default().limit(PAGE).labels(&sample::selector(node, count));
+                let leases = self.pages(some, Sample::of_shards(node)).await?;
+                if leases.len() >= sample::ENOUGH {
+                    return Ok(leases);
                 }
+                // Agents of an older version publish no shard.
             }
+            let mut sample = Sample::of_all(node, fellows);
+            sample.take(first.into_iter());
+            if more.is_none() {
+                return Ok(sample.leases());
+            }
+            (page.limit, page.continue_token) = (Some(PAGE), more);
+            self.pages(page, sample).await
         }
         .boxed()
     }
@@ -151,8 +191,9 @@ impl Api for KubeApi {
 /// A merge patch that carries the base as `metadata.resourceVersion`: the API server answers 409 if it is not current.
 fn merge(node: &str, version: &str, change: &LeaseChange) -> serde_json::Value {
     let mut metadata = json!({ "resourceVersion": version, "annotations": change.annotations });
-    if let Some(zone) = &change.zone {
-        metadata["labels"] = json!({ ZONE_LABEL: zone });
+    if change.seconds.is_some() {
+        // The agent's own write, and no relay.
+        metadata["labels"] = json!(labels(node, change.zone.as_ref()));
     }
     let mut patch = json!({ "metadata": metadata });
     if let Some(seconds) = change.seconds {
@@ -165,6 +206,11 @@ fn merge(node: &str, version: &str, change: &LeaseChange) -> serde_json::Value {
     patch
 }
 
+fn labels(node: &str, zone: Option<&String>) -> BTreeMap<String, String> {
+    let zone = zone.map(|zone| (ZONE_LABEL.to_owned(), zone.clone()));
+    zone.into_iter().chain([(SHARD_LABEL.to_owned(), sample::shard(node))]).collect()
+}
+
 fn create(node: &str, change: LeaseChange) -> KubeLease {
     let annotations: BTreeMap<String, String> =
         change.annotations.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
@@ -172,7 +218,7 @@ fn create(node: &str, change: LeaseChange) -> KubeLease {
         metadata: ObjectMeta {
             name: Some(node.to_owned()),
             annotations: Some(annotations),
-            labels: change.zone.map(|zone| BTreeMap::from([(ZONE_LABEL.to_owned(), zone)])),
+            labels: Some(labels(node, change.zone.as_ref())),
             ..ObjectMeta::default()
         },
         spec: Some(LeaseSpec {
@@ -205,12 +251,12 @@ mod tests {
             json!({ "palisade.dev/agent": "{}", "palisade.dev/agent-certificate": null })
         );
         assert_eq!(patch["spec"]["leaseDurationSeconds"], 72);
-        assert!(patch["metadata"].get("labels").is_none());
+        assert_eq!(patch["metadata"]["labels"], json!({ SHARD_LABEL: sample::shard("worker-1") }));
     }
 
     #[test]
     fn a_relay_leaves_the_spec_alone() {
         let patch = merge("worker-1", "42", &LeaseChange::default());
-        assert!(patch.get("spec").is_none());
+        assert!(patch.get("spec").is_none() && patch["metadata"].get("labels").is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! The Lease objects of the agents' namespace, as far as an agent uses them.
 
 pub mod kube;
+pub mod sample;
 
 use std::collections::BTreeMap;
 
@@ -73,8 +74,9 @@ pub trait Api: Send + Sync + 'static {
         base: &'a Base,
         change: LeaseChange,
     ) -> BoxFuture<'a, Result<StoredLease, WriteFailure>>;
-    /// Reads all leases.
-    fn list(&self) -> BoxFuture<'_, Result<Vec<StoredLease>, String>>;
+    /// Reads the leases of other agents: all in a small cluster, in a large one a sample that is another for each node
+    /// and stays the same while the cluster does. With `fellows` no control-plane node's is missing.
+    fn list<'a>(&'a self, node: &'a str, fellows: bool) -> BoxFuture<'a, Result<Vec<StoredLease>, String>>;
     /// Sends every later version of one lease, until the connection ends.
     fn watch<'a>(&'a self, node: &'a str, seen: mpsc::Sender<StoredLease>) -> BoxFuture<'a, Result<(), String>>;
     /// Reads the trust bundle (PEM), if there is one.

@@ -91,7 +91,7 @@ impl Api for OneLease {
     ) -> BoxFuture<'a, Result<StoredLease, WriteFailure>> {
         async { unreachable!("looking changes nothing") }.boxed()
     }
-    fn list(&self) -> BoxFuture<'_, Result<Vec<StoredLease>, String>> {
+    fn list<'a>(&'a self, _node: &'a str, _fellows: bool) -> BoxFuture<'a, Result<Vec<StoredLease>, String>> {
         async { unreachable!("only named leases are read") }.boxed()
     }
     fn watch<'a>(&'a self, _node: &'a str, _seen: mpsc::Sender<StoredLease>) -> BoxFuture<'a, Result<(), String>> {

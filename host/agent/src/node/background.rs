@@ -1,6 +1,7 @@
 //! What runs beside the loop: the writer of the host file, the watch of the own lease, the look at the others.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use palisade_core::fencing::agent::{HostFile, WriteId};
@@ -149,6 +150,7 @@ impl Node {
         let (hurry, longest) = (Arc::clone(&self.look_around), self.parts.roster_interval);
         let current = self.tuning.subscribe();
         let node = self.parts.me.node.clone();
+        let fellows = Arc::clone(&self.fellows);
         self.tasks.spawn(async move {
             let mut looks = 0_u32;
             let mut pause = FIRST_LOOK;
@@ -160,7 +162,7 @@ impl Node {
                     trusting = true;
                     let _ = inputs.send(Input::Trust(bundle));
                 }
-                if let Ok(Ok(leases)) = tokio::time::timeout(limit, api.list()).await {
+                if let Ok(Ok(leases)) = tokio::time::timeout(limit, api.list(&node, fellows.load(Ordering::Relaxed))).await {
                     let names: Vec<String> = leases.iter().map(crate::roster::fingerprint).collect();
                     if names != known {
                         known = names;

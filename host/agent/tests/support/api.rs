@@ -204,7 +204,7 @@ impl Api for FakeApi {
         .boxed()
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<StoredLease>, String>> {
+    fn list<'a>(&'a self, _node: &'a str, _fellows: bool) -> BoxFuture<'a, Result<Vec<StoredLease>, String>> {
         async move {
             self.way(false).await?;
             Ok(self.store.inner.lock().unwrap().leases.values().cloned().collect())
