@@ -13,6 +13,7 @@ use palisade_api::NodeHealthCheck;
 use palisade_api::node_health_check::NodeHealthCheckStatus;
 use palisade_api::reasons::reason;
 use palisade_core::health::{Action, Hold, Judgement, Plan, Selector, steps};
+use tokio::time::Instant;
 
 use super::apply::{Change, Failure, Pass};
 use super::nodes::{AHEAD, number};
@@ -85,6 +86,7 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
     };
     let hold = facts.hold.clone().or_else(|| templates.hold.clone());
     let nodes = world.nodes.selected(&selector);
+    let mut looked = Instant::now();
     let mut scene = Scene::new(world, policy, &nodes, &templates, &facts, hold.as_ref()).await;
     let mut first = scene.plan();
     let due: Vec<String> = creates(&first).map(str::to_owned).collect();
@@ -96,6 +98,7 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
         // A remediation is decided on the nodes as they are, not as a watch remembers them.
         world.nodes.renew(&world.client, &due).await?;
         renewed = world.nodes.selected(&selector);
+        looked = Instant::now();
         scene = Scene::new(world, policy, &renewed, &templates, &facts, hold.as_ref()).await;
         scene.ask_guards(world).await;
         first = scene.plan();
@@ -144,7 +147,8 @@ async fn pass(world: &World, guarded: &Guarded, policy: &NodeHealthCheck) -> any
     world.reporter.succeeded(&policy.name_any());
     let at_once = left_over.then_some(Duration::ZERO);
     let next = [again_in(&report, hold.as_ref()), facts.again_in, scene.again_in, ahead_in, at_once];
-    Ok(next.into_iter().flatten().min())
+    // Waits count from when the nodes were looked at; what the pass took since is part of them.
+    Ok(next.into_iter().flatten().min().map(|wait| wait.saturating_sub(looked.elapsed())))
 }
 
 /// Has the nodes read shortly before the next one is due, so that nothing large has to be read when it is. Returns when it

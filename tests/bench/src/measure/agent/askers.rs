@@ -9,6 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::{Api, PostParams};
+use palisade_agent::api::sample::{SHARD_LABEL, shard};
 use palisade_core::fencing::record::{
     AgentRecord, BootId, CERTIFICATE, Claims, RECORD, RECORD_SIGNATURE, Terms, Watchdog, encode,
 };
@@ -187,7 +188,7 @@ impl Asker {
         let signed = self.sign(1)?;
         let request = self.identity.key.signing_request(&self.node)?;
         Ok(serde_json::from_value(json!({
-            "metadata": { "name": self.node, "annotations": {
+            "metadata": { "name": self.node, "labels": { SHARD_LABEL: shard(&self.node) }, "annotations": {
                 RECORD: signed.record, RECORD_SIGNATURE: signed.signature, CERTIFICATE: signed.certificate,
                 palisade_core::fencing::record::SIGNING_REQUEST: request,
             } },
