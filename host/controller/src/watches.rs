@@ -213,3 +213,38 @@ async fn each<T>(stream: impl Stream<Item = Result<T, watcher::Error>>, mut act:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn node(extra: &Value) -> Node {
+        let mut node = json!({ "metadata": { "name": "n1", "resourceVersion": "1" }, "spec": {},
+            "status": { "conditions": [{ "type": "Ready", "status": "Unknown" }] } });
+        json_patch::merge(&mut node, extra);
+        serde_json::from_value(node).unwrap()
+    }
+
+    #[test]
+    fn taints_and_versions_are_no_news_of_a_node_that_is_down() {
+        let before = print(&node(&json!({})));
+        let tainted = json!({ "metadata": { "resourceVersion": "2" },
+            "spec": { "taints": [{ "key": "node.kubernetes.io/unreachable", "effect": "NoExecute" }] } });
+        assert_eq!(print(&node(&tainted)), before);
+    }
+
+    #[test]
+    fn everything_else_is() {
+        let before = print(&node(&json!({})));
+        for news in [
+            json!({ "status": { "conditions": [{ "type": "Ready", "status": "True" }] } }),
+            json!({ "metadata": { "labels": { "remediation.medik8s.io/exclude-from-remediation": "true" } } }),
+            json!({ "metadata": { "deletionTimestamp": "2026-11-27T00:00:00Z" } }),
+            json!({ "spec": { "unschedulable": true } }),
+        ] {
+            assert_ne!(print(&node(&news)), before, "{news}");
+        }
+    }
+}

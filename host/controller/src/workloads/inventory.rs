@@ -49,7 +49,11 @@ impl Purpose<'_> {
         let decides = match self {
             Self::Marking => classify::class(pod, facts) == Class::Second,
             Self::Marked(_) => false,
-            Self::Release(marked) => !classify::is_over(pod) && !marked.contains(&uid(pod)),
+            // One that tolerates the out-of-service taint may stay although it was marked.
+            Self::Release(marked) => {
+                let goes = marked.contains(&uid(pod)) && !classify::tolerates_out_of_service(pod);
+                !classify::is_over(pod) && !goes
+            }
         };
         decides && !classify::claims(pod).is_empty()
     }

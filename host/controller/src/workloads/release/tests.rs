@@ -29,7 +29,7 @@ fn read(boot: &str, ready: &str) -> Node {
 
 /// A dead node with a fenced boot and four pods, and the proof of its end.
 async fn dead_node() -> (ApiStore, Client, Proof) {
-    let store = ApiStore::new(Settings { collect_garbage: false, ..Settings::default() });
+    let store = ApiStore::new(Settings { collect_garbage: false, audit: 1_000, ..Settings::default() });
     let mut proof = testing::proof("n1", "b1");
     let intent = FenceIntent {
         uid: proof.intent_uid.clone(),
@@ -209,6 +209,45 @@ async fn volumes_of_pods_that_stay_on_the_node_are_not_detached() {
     assert_eq!(attached(&client).await, ["csi-cache", "csi-late"]);
     let left = inventory::read(&client, "n1", Purpose::Release(&BTreeSet::new())).await.unwrap();
     assert_eq!(left.attachments_to_release(&marked, Some(ReleaseMethod::ResourceDeletion)).count(), 0);
+}
+
+#[tokio::test]
+async fn a_marked_pod_that_tolerates_the_out_of_service_taint_keeps_its_volume() {
+    let (store, client, _) = dead_node().await;
+    attach(&store, "db-0", "StatefulSet");
+    let tolerant = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "db-0", "namespace": "shop" },
+        "spec": { "tolerations": [{ "operator": "Exists" }] } });
+    store.apply_value(&tolerant).unwrap();
+    let marked = marked(&client).await;
+    let left = inventory::read(&client, "n1", Purpose::Release(&marked)).await.unwrap();
+    let counted = |how| left.attachments_to_release(&marked, Some(how)).count();
+    assert_eq!(counted(ReleaseMethod::OutOfServiceTaint), 0, "Kubernetes leaves it where it is");
+    assert_eq!(counted(ReleaseMethod::ResourceDeletion), 1);
+}
+
+/// What an inventory for this purpose asks for, as `verb resource`.
+async fn asked(store: &ApiStore, client: &Client, purpose: Purpose<'_>) -> Vec<String> {
+    store.audit().clear();
+    inventory::read(client, "n1", purpose).await.unwrap();
+    store.audit().entries().iter().map(|entry| format!("{} {}", entry.verb, entry.resource)).collect()
+}
+
+#[tokio::test]
+async fn attachments_and_claims_are_read_only_where_they_decide() {
+    let (store, client, _) = dead_node().await;
+    attach(&store, "db-0", "StatefulSet");
+    let marked = marked(&client).await;
+    let (pods, attachments, claim) = ("list pods", "list volumeattachments", "get persistentvolumeclaims");
+    // What has a StatefulSet is of the first class, whatever its volumes are,
+    assert_eq!(asked(&store, &client, Purpose::Marking).await, [pods]);
+    // stays so once it is marked, and takes its volume with it.
+    assert_eq!(asked(&store, &client, Purpose::Marked(&marked)).await, [pods]);
+    assert_eq!(asked(&store, &client, Purpose::Release(&marked)).await, [pods, attachments]);
+    // A pod that anybody may replace at once is of the first class only by its volume,
+    attach(&store, "web", "ReplicaSet");
+    assert_eq!(asked(&store, &client, Purpose::Marking).await, [pods, attachments, claim]);
+    // and the volume of one that stays must stay.
+    assert_eq!(asked(&store, &client, Purpose::Release(&marked)).await, [pods, attachments, claim]);
 }
 
 #[tokio::test]
