@@ -21,6 +21,8 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("*", "machines.machine.openshift.io", "OpenShift"),
     ("*", "machines.cluster.x-k8s.io", "Cluster API"),
     ("list", "poddisruptionbudgets.policy", "OpenShift's guard of etcd"),
+    // A StatefulSet's pods, as the workload here has, are of the first class whatever they claim.
+    ("get", "persistentvolumeclaims", "pods of a ReplicaSet that claim a volume: workloads::release::tests"),
     ("update", "selfnoderemediationconfigs/finalizers.self-node-remediation.medik8s.io", "OpenShift's check of owners"),
     (
         "*",

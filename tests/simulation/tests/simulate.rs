@@ -238,13 +238,14 @@ fn a_workload_that_runs_twice_is_seen() {
 #[test]
 #[ignore = "half a minute: cargo xtask simulate"]
 fn random_seeds_find_a_controller_that_does_not_wait() {
+    const SEEDS: u64 = 20;
     let shared = parts();
-    let found = (1..=20).find(|seed| {
+    let found = (1..=SEEDS).find(|seed| {
         let scenario = Scenario::generate(*seed);
         let report = simulate(scenario, &shared, Some(Breakage::ControllerDoesNotWait), Keep::Nothing, runtime);
         report.fouls.iter().any(|foul| foul.contains("runs twice") || foul.contains(" lives"))
     });
-    assert!(found.is_some(), "none of 20 seeds finds it");
+    assert!(found.is_some(), "none of {SEEDS} seeds finds it");
 }
 
 #[test]
