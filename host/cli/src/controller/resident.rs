@@ -2,7 +2,7 @@
 //!
 //! Most of what a resting controller keeps in memory is code: the start reads definitions, makes certificates and looks at
 //! components, and what it ran stays until the kernel needs the place. Given back now and then, only what runs is
-//! counted: 31 MiB become 23 with 1,000 nodes (`cargo xtask bench idle --release`).
+//! counted: 31 MiB become 26 with 1,000 nodes (`cargo xtask bench idle --release --static`).
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
