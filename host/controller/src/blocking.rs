@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 const LEAST: usize = 8;
 
 /// A thread for each of hundreds of calls would have all of them finish late; in turn, each is done within the time of
-/// those before it (1,000 at once: a third of the p99, `cargo xtask bench concurrent`).
+/// those before it (64 side by side: half the p99, `cargo xtask bench concurrent`).
 static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     Semaphore::new(LEAST.max(2 * cores))

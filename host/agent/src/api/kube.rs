@@ -49,9 +49,7 @@ impl KubeApi {
             large: AtomicBool::new(false),
         }
     }
-}
 
-impl KubeApi {
     /// One page, what the next one is asked for with, and how many leases there are if the API server counts.
     async fn page(&self, page: &ListParams) -> Result<(Vec<StoredLease>, Option<String>, Option<usize>), String> {
         let leases = self.leases.list(page).await.map_err(unreachable)?;

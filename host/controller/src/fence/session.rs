@@ -160,6 +160,7 @@ impl Session {
         }
     }
 
+    /// Has everything read soon: one read answers all that were asked for.
     fn look(&mut self) {
         if !self.effects.iter().any(|queued| matches!(queued, Effect::Read)) {
             self.effects.push_back(Effect::Read);
@@ -177,8 +178,7 @@ impl Session {
         for effect in self.prover.on(event, clock::now()) {
             match effect {
                 Effect::Wait { until } => self.until = until,
-                // One read answers all that were asked for.
-                Effect::Read if self.effects.iter().any(|queued| matches!(queued, Effect::Read)) => {}
+                Effect::Read => self.look(),
                 effect => self.effects.push_back(effect),
             }
         }

@@ -30,7 +30,7 @@ const NAME: &str = "their-policy";
 const HOLDER: &str = "NodeHealthCheck-their-policy";
 const NODES: u8 = 4;
 /// Most requests of a remediation until its node's workloads are released, beside two for each pod. A node that fell silent
-/// long ago costs about 40; of one that lives, as here, the acknowledgement and the end are looked for, too.
+/// long ago costs about 44; of one that lives, as here, the acknowledgement and the end are looked for, too.
 const BUDGET: usize = 70;
 
 pub(super) async fn play(stand: &Stand) -> anyhow::Result<String> {
