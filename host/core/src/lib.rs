@@ -9,4 +9,5 @@ pub mod fencing;
 pub mod hashing;
 pub mod health;
 pub mod shared;
+pub mod stable_hash;
 pub mod time;

@@ -5,6 +5,8 @@
 //! one by its own name, as many as hold about [`WANTED`] leases. So each agent is read by about as many others as it
 //! reads, samples differ, and a node that comes or goes changes few of them.
 
+use palisade_core::stable_hash::fnv1a;
+
 use super::StoredLease;
 
 /// Label with the shard of an agent's lease.
@@ -22,9 +24,7 @@ const MOST: usize = 256;
 
 /// FNV-1a, and the finaliser of splitmix64: the same everywhere.
 fn hash(text: &str) -> u64 {
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = fnv1a(text.bytes());
     let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash ^ (hash >> 31)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use palisade_core::fencing::agent::{HostFile, WriteId};
 use palisade_core::fencing::timing::Tuning;
+use palisade_core::stable_hash::fnv1a;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -51,11 +52,7 @@ fn silence(tuning: &Tuning) -> Duration {
 /// Spreads what all agents would do at the same instant, above all when an API server comes back: between one half and
 /// three halves of the pause, by node and attempt. Not random, so that a simulation repeats it.
 fn spread(node: &str, attempt: u32, pause: Duration) -> Duration {
-    // FNV-1a: short, and the same everywhere.
-    let hash = node
-        .bytes()
-        .chain(attempt.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = fnv1a(node.bytes().chain(attempt.to_le_bytes()));
     // The low bits of this hash are the poorer ones.
     pause / 2 + pause.mul_f64(f64::from((hash >> 40) as u32) / f64::from(1_u32 << 24))
 }

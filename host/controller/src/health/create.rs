@@ -3,6 +3,7 @@
 use palisade_api::NodeHealthCheck;
 use palisade_api::keys::{palisade, remediation as keys};
 use palisade_core::health::{NodeView, Step};
+use palisade_core::stable_hash::fnv1a;
 use serde_json::{Value, json};
 
 use super::template::Template;
@@ -73,15 +74,10 @@ fn name(policy: &NodeHealthCheck, node: &NodeView, step: &Step, template: &Templ
     }
     let policy_uid = policy.metadata.uid.as_deref().unwrap_or_default();
     let cause = [policy_uid, &node.uid, &node.name, &step.api_version, &step.kind, &step.namespace, &step.template];
-    let suffix = format!("{:08x}", fnv1a(&cause) >> 32);
+    let cause = cause.iter().flat_map(|part| part.bytes().chain([0]));
+    let suffix = format!("{:08x}", fnv1a(cause) >> 32);
     let kept: String = node.name.chars().take(NAME_LIMIT - suffix.len() - 1).collect();
     format!("{kept}-{suffix}")
-}
-
-/// FNV-1a, 64 bit: stable over versions and machines, which the standard library's hasher is not.
-fn fnv1a(parts: &[&str]) -> u64 {
-    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

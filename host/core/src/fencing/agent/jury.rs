@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::types::Peer;
 use crate::fencing::record::JURY_LIMIT;
+use crate::stable_hash::fnv1a;
 
 /// Chooses by rendezvous hash, taking turns over the zones: a node that comes or goes changes at most one juror of
 /// each jury, and no zone has more jurors than it must.
@@ -31,9 +32,7 @@ pub fn choose(me: &str, roster: &[Peer]) -> Vec<String> {
 
 /// FNV-1a over both names, then the finaliser of splitmix64: stable over versions and machines.
 pub(super) fn weight(me: &str, other: &str) -> u64 {
-    let bytes = me.bytes().chain([0]).chain(other.bytes());
-    let mut hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let mut hash = fnv1a(me.bytes().chain([0]).chain(other.bytes()));
     hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     hash ^ (hash >> 31)
