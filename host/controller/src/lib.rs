@@ -307,6 +307,8 @@ async fn work(
     let role = context.options.role;
     if role != Role::Detector {
         install_defaults(&context).await;
+        // Asked for before a node fails; whoever needs it asks again if there is no answer yet.
+        let _ = tokio::time::timeout(DEFAULTS_LIMIT, context.server_version()).await;
     }
     // Decisions about "missing" need full stores; the fencing itself never reads them.
     ready(&context.configs).await;

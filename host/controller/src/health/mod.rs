@@ -1,8 +1,9 @@
 //! The detector: `NodeHealthCheck` policies from watch to remediation objects.
 //!
 //! Watches keep trimmed copies of nodes, policies, templates and remediations; any change wakes the policies it
-//! concerns. One worker takes a policy at a time, asks `palisade_core::health` what to do, and applies it. A node or a
-//! policy that fails never keeps the others waiting: its error is reported and it is tried again later.
+//! concerns. A policy is looked at by one pass at a time, which asks `palisade_core::health` what to do, and applies it;
+//! different policies side by side. A node or a policy that fails, or waits for an answer, never keeps the others waiting:
+//! its error is reported and it is tried again later.
 
 mod answer;
 mod apply;
@@ -31,12 +32,15 @@ pub mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
 use palisade_api::NodeHealthCheck;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::leader::Leadership;
@@ -111,6 +115,11 @@ struct World {
 
 /// A pass over one policy takes no longer; the rest is done in the next.
 const PASS_LIMIT: Duration = Duration::from_mins(1);
+/// So many policies are looked at side by side. What two of them do to one node is kept apart as between two controllers:
+/// by the lease of the node, and by the turn in the control plane.
+const SIDE_BY_SIDE: usize = 8;
+/// A pass that took longer is worth a line in the log.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// Runs the detector until `shutdown` ends.
 pub async fn run(client: Client, options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
@@ -180,8 +189,16 @@ async fn work(world: &World, mut wakes: mpsc::UnboundedReceiver<Wake>) {
     world.definitions.ready().await;
     world.leases.ready().await;
     let mut queue = Queue::default();
+    let mut passes = FuturesUnordered::new();
     let mut follows = !world.leadership.leads();
     loop {
+        while !follows
+            && passes.len() < SIDE_BY_SIDE
+            && let Some(name) = queue.take(Instant::now())
+        {
+            passes.push(pass(world, name));
+        }
+        let next_due = queue.next_due().unwrap_or_else(far_away);
         tokio::select! {
             biased;
             wake = wakes.recv() => match wake {
@@ -198,32 +215,45 @@ async fn work(world: &World, mut wakes: mpsc::UnboundedReceiver<Wake>) {
                 follows = false;
                 note(world, &mut queue, Wake::All);
             }
-            () = sleep_until(queue.next_due().unwrap_or_else(far_away)), if !follows => {}
-        }
-        while !follows && let Some(name) = queue.take(Instant::now()) {
-            let pass = timeout(PASS_LIMIT, reconcile::reconcile(world, &name));
-            let Some(result) = world.leadership.only_leading(pass).await else {
-                follows = true;
-                break;
-            };
-            let failed = !matches!(result, Ok(Ok(_)));
-            world.observers.iter().for_each(|observer| observer.ended(&name, failed));
-            match result {
-                Ok(Ok(again_in)) => queue.succeeded(&name, again_in, Instant::now()),
-                Ok(Err(error)) => {
-                    tracing::warn!(policy = name, error = format!("{error:#}"), "policy will be tried again");
-                    queue.failed(&name, Instant::now());
-                }
-                Err(_) => {
-                    tracing::warn!(policy = name, "a pass took longer than {PASS_LIMIT:?} and is tried again");
-                    queue.failed(&name, Instant::now());
-                }
-            }
-            while let Ok(wake) = wakes.try_recv() {
-                note(world, &mut queue, wake);
-            }
+            Some((name, ended)) = passes.next() => follows |= !settle(world, &mut queue, &name, ended),
+            () = sleep_until(next_due), if !follows && passes.len() < SIDE_BY_SIDE => {}
         }
     }
+}
+
+/// What a pass came to, unless the lead was lost.
+type Ended = Option<Result<anyhow::Result<Option<Duration>>, Elapsed>>;
+
+async fn pass(world: &World, name: String) -> (String, Ended) {
+    let begun = Instant::now();
+    let ended = world.leadership.only_leading(timeout(PASS_LIMIT, reconcile::reconcile(world, &name))).await;
+    let took = begun.elapsed();
+    if took > SLOW {
+        tracing::info!(policy = name, ?took, "a slow pass");
+    }
+    (name, ended)
+}
+
+/// Notes when the policy is looked at again; false if the lead was lost.
+fn settle(world: &World, queue: &mut Queue, name: &str, ended: Ended) -> bool {
+    let Some(result) = ended else {
+        queue.given_up(name);
+        return false;
+    };
+    let failed = !matches!(result, Ok(Ok(_)));
+    world.observers.iter().for_each(|observer| observer.ended(name, failed));
+    match result {
+        Ok(Ok(again_in)) => queue.succeeded(name, again_in, Instant::now()),
+        Ok(Err(error)) => {
+            tracing::warn!(policy = name, error = format!("{error:#}"), "policy will be tried again");
+            queue.failed(name, Instant::now());
+        }
+        Err(_) => {
+            tracing::warn!(policy = name, "a pass took longer than {PASS_LIMIT:?} and is tried again");
+            queue.failed(name, Instant::now());
+        }
+    }
+    true
 }
 
 fn note(world: &World, queue: &mut Queue, wake: Wake) {

@@ -109,3 +109,21 @@ async fn a_slow_api_does_not_make_the_status_be_written_again() {
     assert_eq!(audited(before + 1).await, before + 1, "{first}\n{last}");
     assert_eq!(first["unhealthyNodes"], last["unhealthyNodes"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_waits_for_an_answer_keeps_no_other_one_waiting() {
+    // Given a policy whose status is never written
+    let late =
+        Late::new(|method, path| *method == http::Method::PATCH && path.contains("/nodehealthchecks/stuck/status"));
+    let cluster = behind(&late).await;
+    late.hold();
+    let selector = |name: &str| json!({ "selector": { "matchExpressions": [{ "key": "pool", "operator": "In", "values": [name] }] } });
+    cluster.policy_named("stuck", selector("other"));
+    late.waits(1).await;
+    // When a node of another policy fails
+    cluster.policy_named("free", selector("a"));
+    cluster.node("b", "Unknown", 60).await;
+    // Then it is remediated at once, long before the pass of the first one is given up
+    let remediated = cluster.count("Foo", 1);
+    tokio::time::timeout(std::time::Duration::from_secs(30), remediated).await.expect("a remediation in time");
+}
