@@ -13,6 +13,7 @@ pub mod etcd;
 mod events;
 mod fence;
 pub mod health;
+mod heartbeats;
 mod http;
 mod jobs;
 mod jurors;
@@ -21,7 +22,6 @@ mod lean;
 mod metrics;
 pub mod notify;
 mod outbound;
-mod paced;
 pub mod power;
 mod remediation;
 pub mod rollout;
@@ -151,8 +151,12 @@ impl Default for Options {
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let config = config(&options).await?;
     let requests = Requests::default();
-    let client = ClientBuilder::try_from(config.clone())?.with_layer(&requests).build();
-    let parts = Parts { as_user: Some(as_user(config)), requests, ..Parts::default() };
+    let own_client: heartbeats::MakeClient = Arc::new({
+        let (config, requests) = (config.clone(), requests.clone());
+        move || Ok(ClientBuilder::try_from(config.clone())?.with_layer(&requests).build())
+    });
+    let client = own_client()?;
+    let parts = Parts { as_user: Some(as_user(config)), own_client: Some(own_client), requests, ..Parts::default() };
     run_parts(client, options, parts, shutdown).await
 }
 
@@ -170,6 +174,8 @@ pub struct Parts {
     pub engine: Option<Arc<Host>>,
     /// Writes what people say on the page, as them; without it the page answers no questions.
     pub as_user: Option<palisade_page::AsUser>,
+    /// Makes the same client anew, for threads that have connections of their own.
+    pub own_client: Option<heartbeats::MakeClient>,
     /// Counts the requests of the client, if it is a layer of it.
     pub requests: Requests,
 }
@@ -291,7 +297,7 @@ async fn work(
 
     // Sessions hold the context that holds them: somebody has to let go when this future is dropped.
     let _stop = StopSessions(context.clone());
-    watches::start(&context, authority, lease_writer, tasks);
+    watches::start(&context, authority, lease_writer, parts.own_client, tasks);
     tasks.spawn(watches::remediators(context.clone(), remediator_writer));
     tasks.spawn(watches::configs(context.clone(), config_writer));
     if let Some((address, board)) = context.options.page.zip(context.board.clone()) {

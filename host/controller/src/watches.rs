@@ -25,8 +25,8 @@ use crate::context::Context;
 use crate::error::within;
 use crate::fence::read::{KUBELET_LEASES, is_ready};
 use crate::health::Observe;
+use crate::heartbeats::{self, MakeClient};
 use crate::lean::{self, Lean};
-use crate::paced::Paced;
 use crate::{Role, certificates};
 
 /// A signing request that could not be answered is looked at again after this time at the latest.
@@ -35,15 +35,26 @@ const SIGNING_RETRY: Duration = Duration::from_secs(5);
 /// A lease whose signing request is not answered within this time does not hold up the others.
 const SIGNING_LIMIT: Duration = Duration::from_secs(10);
 
-/// So often the heartbeats of the kubelets are looked at. They only tell since when a kubelet is silent, to the second.
-const HEARTBEAT_PACE: Duration = Duration::from_millis(500);
-
-/// Starts all of them; they end with the set.
-pub fn start(context: &Arc<Context>, authority: Arc<Authority>, leases: Writer<Lease>, tasks: &mut JoinSet<()>) {
+/// Starts all of them; they end with the set. With a client of their own the heartbeats cost less.
+pub fn start(
+    context: &Arc<Context>,
+    authority: Arc<Authority>,
+    leases: Writer<Lease>,
+    own_client: Option<MakeClient>,
+    tasks: &mut JoinSet<()>,
+) {
     let changed = Arc::new(Notify::new());
     tasks.spawn(agent_leases(context.clone(), leases, changed.clone()));
     tasks.spawn(signing(context.clone(), authority, changed));
-    tasks.spawn(kubelet_leases(context.clone()));
+    if let Some(own_client) = own_client {
+        let context = context.clone();
+        let see = move |lease: &Lease| {
+            context.seen.kubelet(lease);
+        };
+        tasks.spawn(heartbeats::follow(own_client, see));
+    } else {
+        tasks.spawn(kubelet_leases(context.clone()));
+    }
     if context.options.role == Role::Remediator {
         tasks.spawn(nodes(context.clone()));
     }
@@ -113,8 +124,7 @@ async fn signing(context: Arc<Context>, authority: Arc<Authority>, changed: Arc<
 
 async fn kubelet_leases(context: Arc<Context>) {
     let api: Api<Lean<Lease>> = Api::namespaced(context.client.clone(), KUBELET_LEASES);
-    let heartbeats = Paced::new(lean::watch(api).applied_objects(), HEARTBEAT_PACE);
-    each(heartbeats, |lease| {
+    each(lean::watch(api).applied_objects(), |lease| {
         context.seen.kubelet(&lease);
     })
     .await;

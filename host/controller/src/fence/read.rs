@@ -1,5 +1,6 @@
 //! The consistent read of Node, kubelet lease and agent lease, and what the watches saw before.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,12 +23,16 @@ use crate::error::Error;
 pub const KUBELET_LEASES: &str = "kube-node-lease";
 /// No single request of a consistent read takes longer.
 const LIMIT: Duration = Duration::from_secs(5);
+/// For this long a consistent read of a node stands for another one, where nothing is forced by it.
+const JUST_READ: Duration = Duration::from_millis(500);
 
 /// When this process first saw what. Filled by watches and reads; empty after a restart, on purpose.
 #[derive(Debug, Default)]
 pub struct Seen {
     leases: Mutex<Sightings>,
     heartbeats: Mutex<Sightings>,
+    /// Nodes as the last consistent reads found them, and when those began.
+    nodes: Mutex<HashMap<String, (Mono, Node)>>,
 }
 
 impl Seen {
@@ -59,6 +64,30 @@ impl Seen {
         let heartbeats = self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = |source: &str| heartbeats.version(&format!("{source}/{node}")).map(str::to_owned);
         (newest("node"), newest("lease"))
+    }
+
+    /// A node as a consistent read found it a moment ago, unless it was changed here since.
+    pub fn just_read(&self, node: &str) -> Option<Node> {
+        let nodes = self.nodes();
+        let (begun, found) = nodes.get(node)?;
+        (clock::now().since(*begun) <= JUST_READ).then(|| found.clone())
+    }
+
+    /// What was read of a node does not count any more: it is being changed.
+    pub fn forget_read(&self, node: &str) {
+        self.nodes().remove(node);
+    }
+
+    /// A consistent read of a node that began then.
+    pub fn note_read(&self, begun: Mono, node: &Node) {
+        let mut nodes = self.nodes();
+        nodes.retain(|_, (then, _)| begun.since(*then) <= JUST_READ);
+        nodes.insert(node.name_any(), (begun, node.clone()));
+    }
+
+    fn nodes(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Mono, Node)>> {
+        // Nothing panics while it holds the lock.
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The base of an intent about to be written.
@@ -97,6 +126,9 @@ pub async fn read(
     let begun = clock::now();
     let nodes: Api<Node> = Api::all(client.clone());
     let node = limited("node", nodes.get_opt(node_name)).await?;
+    if let Some(node) = &node {
+        seen.note_read(begun, node);
+    }
     let kubelet = limited("kubelet lease", lease::api(client, KUBELET_LEASES).get_opt(node_name)).await?;
     let agent = limited("agent lease", lease::api(client, namespace).get_opt(node_name)).await?;
 

@@ -21,7 +21,7 @@ use super::read::{self, Read, boot_of, is_ready};
 use super::{FenceState, Happened, Wake, Wanted, lease, owner};
 use crate::clock;
 use crate::context::Context;
-use crate::error::within;
+use crate::error::{Error, within};
 use crate::workloads::mark;
 
 /// A new boot that is not ready after this time has fallen silent too, and is fenced in its turn.
@@ -36,6 +36,9 @@ const READ_GAP: Duration = Duration::from_millis(150);
 const NEWS_GAP: Duration = Duration::from_millis(300);
 /// While nobody can extend the node's life and no watch shows a sign of it, a consistent read comes this often.
 const CALM: Duration = Duration::from_secs(10);
+/// That the remediation wants its node fenced is not asked again for this long. What another controller does meanwhile is
+/// found after the write of the intent, which always asks.
+const JUST_ASKED: Duration = Duration::from_secs(1);
 
 struct Session {
     context: Arc<Context>,
@@ -60,6 +63,8 @@ struct Session {
     news: Option<Mono>,
     /// What the watches had shown of the kubelet when the last consistent read began, and when that was.
     looked: Option<(Mono, Shown)>,
+    /// When the remediation was asked last whether it wants its node fenced, and did.
+    asked: Option<Mono>,
 }
 
 /// Newest heartbeats, by status and lease.
@@ -103,6 +108,7 @@ pub(super) async fn run(
         marked_at: None,
         news: None,
         looked: None,
+        asked: None,
     };
     session.feed(Event::Tick);
     loop {
@@ -235,9 +241,20 @@ impl Session {
         self.await_new_boot();
     }
 
+    /// Whether the remediation still wants its node fenced; an answer of the last moment counts.
+    async fn is_wanted(&mut self) -> Result<bool, Error> {
+        if self.asked.is_some_and(|asked| clock::now().since(asked) <= JUST_ASKED) {
+            return Ok(true);
+        }
+        let begun = clock::now();
+        let wanted = owner::wants_fencing(&self.context, &self.wanted.target).await?;
+        self.asked = wanted.then_some(begun);
+        Ok(wanted)
+    }
+
     async fn write(&mut self, write: &WriteIntent) {
         let (context, target) = (self.context.clone(), self.wanted.target.clone());
-        match owner::wants_fencing(&context, &target).await {
+        match self.is_wanted().await {
             Ok(true) => {}
             Ok(false) => return self.end("its remediation wants no fencing any more"),
             Err(error) => {
@@ -267,13 +284,15 @@ impl Session {
     }
 
     async fn mark(&mut self) {
-        match owner::wants_fencing(&self.context, &self.wanted.target).await {
+        match self.is_wanted().await {
             Ok(true) => {}
             Ok(false) => return self.end("its remediation wants no fencing any more"),
             Err(error) => return self.feed(Event::MarkFailed { why: error.to_string() }),
         }
         let node = self.wanted.target.node.clone();
-        match within(MARK_LIMIT, "marking", mark::mark(&self.context.client, &node)).await {
+        let read = self.context.seen.just_read(&node);
+        self.context.seen.forget_read(&node);
+        match within(MARK_LIMIT, "marking", mark::mark(&self.context.client, &node, read)).await {
             Ok(marked) => {
                 self.state.marked = marked;
                 self.marked_at = Some(clock::wall());

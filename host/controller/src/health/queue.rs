@@ -112,6 +112,7 @@ mod tests {
             assert_eq!(queue.next_due(), Some(start + Duration::from_millis(expected)));
             queue.wake("good".to_owned(), start);
             assert_eq!(queue.take(start).as_deref(), Some("good"));
+            queue.succeeded("good", None, start);
             assert_eq!(queue.take(start + Duration::from_millis(expected)).as_deref(), Some("bad"));
         }
         for _ in 0..40 {

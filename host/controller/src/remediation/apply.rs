@@ -60,6 +60,7 @@ impl<K: Remediation> Pass<K> {
             if once || staged.effect.changeable() {
                 continue;
             }
+            self.context.seen.forget_read(&self.target.node);
             if self.apply(node, &staged.effect, fence).await? {
                 self.record(staged);
             } else {

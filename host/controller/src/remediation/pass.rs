@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -17,6 +18,7 @@ use serde_json::json;
 use super::echo::Echoes;
 use super::kind::{Remediation, Status};
 use super::outside;
+use super::snapshot;
 use super::spent;
 use super::status::{self, Standing};
 use super::target::{self, Named};
@@ -134,7 +136,7 @@ impl<K: Remediation> Pass<K> {
             Named::Nothing(why) => return self.no_node(why).await,
         }
         context.triggers.remember(&self.target);
-        let node = Api::<Node>::all(context.client.clone()).get_opt(&self.target.node).await?;
+        let node = self.node().await?;
         self.note_replacement(node.as_ref());
         self.guard_taints(node.as_ref()).await?;
         if self.object.deleting() {
@@ -199,6 +201,24 @@ impl<K: Remediation> Pass<K> {
             spent::before_us(self.progress(), &node, created.as_ref());
         }
         self.call(&node).await
+    }
+
+    /// The node: as the session found it a moment ago, before anything is released; a release reads for itself.
+    async fn node(&self) -> Result<Option<Node>, Error> {
+        let released = self.status.palisade.as_ref().and_then(snapshot::released).is_some();
+        if self.object.held()
+            && !self.object.deleting()
+            && !released
+            && let Some(node) = self.context.seen.just_read(&self.target.node)
+        {
+            return Ok(Some(node));
+        }
+        let begun = clock::now();
+        let node = Api::<Node>::all(self.context.client.clone()).get_opt(&self.target.node).await?;
+        if let Some(node) = &node {
+            self.context.seen.note_read(begun, node);
+        }
+        Ok(node)
     }
 
     /// Without the node object there is something to do if a machine is known: recorded, or as owner.
@@ -344,16 +364,13 @@ impl<K: Remediation> Pass<K> {
         let able = if from_outside {
             Ok(())
         } else {
-            let found = lease::api(&self.context.client, &self.context.options.namespace).get_opt(node).await?;
-            match &found {
-                // Other remediators need no agent that can reset its node; this one does nothing else.
-                Some(found) => lease::verified(found, &self.context.trust).and_then(|record| {
-                    if K::NEEDS_CONFIG && !lease::can_end(&record) {
-                        return Err("it has no watchdog that resets it, and software reboot is disabled".to_owned());
-                    }
-                    Ok(())
-                }),
-                None => Err("it has no agent lease".to_owned()),
+            // Only what the watch shows against it is asked for anew: whatever is decided later reads for itself.
+            match self.able(self.context.agent_lease(node).as_deref()) {
+                Ok(()) => Ok(()),
+                Err(_) => {
+                    let leases = lease::api(&self.context.client, &self.context.options.namespace);
+                    self.able(leases.get_opt(node).await?.as_ref())
+                }
             }
         };
         if let Err(why) = able {
@@ -367,6 +384,17 @@ impl<K: Remediation> Pass<K> {
         finalizers.push(K::FINALIZER.to_owned());
         self.set_finalizers(&finalizers).await?;
         self.event(Kind::Normal, "AddFinalizer", "finalizer added").await;
+        Ok(())
+    }
+
+    /// Whether the node can end itself, by the lease of its agent; else why not.
+    fn able(&self, lease: Option<&Lease>) -> Result<(), String> {
+        let lease = lease.ok_or("it has no agent lease")?;
+        let record = lease::verified(lease, &self.context.trust)?;
+        // Other remediators need no agent that can reset its node; this one does nothing else.
+        if K::NEEDS_CONFIG && !lease::can_end(&record) {
+            return Err("it has no watchdog that resets it, and software reboot is disabled".to_owned());
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Step 1: what makes sure that nothing of the first class runs elsewhere before the proof, and that no later boot of
 //! the node starts it again.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, DeleteParams, Preconditions};
 use kube::{Client, ResourceExt};
 use palisade_api::progress::MarkedPod;
@@ -15,9 +15,12 @@ use crate::taints::{self, Edit};
 const TOGETHER: usize = 8;
 
 /// Sets the own `NoSchedule` taint, then asks for a graceful deletion of the pods of the first class. Idempotent; returns
-/// only when everything is stored: the pods that have a deletion timestamp now.
-pub async fn mark(client: &Client, node: &str) -> Result<Vec<MarkedPod>, Error> {
-    match taints::add(client, node, &taints::own(), |_| Ok(())).await? {
+/// only when everything is stored: the pods that have a deletion timestamp now. The node as it was read a moment ago
+/// counts only without the taint: then the write of it tests that very version.
+pub async fn mark(client: &Client, node: &str, read: Option<Node>) -> Result<Vec<MarkedPod>, Error> {
+    let own = taints::own();
+    let read = read.filter(|node| !taints::has(node, &own));
+    match taints::add_to(client, node, read, &own, |_| Ok(())).await? {
         Edit::Changed | Edit::Unchanged => {}
         Edit::Refused(why) => return Err(Error::Blocked(why)),
         Edit::NodeGone => return Err(Error::Blocked(format!("node {node} does not exist"))),
