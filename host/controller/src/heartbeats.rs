@@ -83,9 +83,8 @@ async fn read(
             },
             // The watcher behind it starts over when it is polled again.
             Ok(Some(Err(error))) => tracing::debug!(%error, "watch interrupted"),
-            Ok(None) => return,
             Err(_) if rest() => {}
-            Err(_) => return,
+            Ok(None) | Err(_) => return,
         }
     }
 }

@@ -60,7 +60,9 @@ impl<K: Remediation> Pass<K> {
             if once || staged.effect.changeable() {
                 continue;
             }
-            self.context.seen.forget_read(&self.target.node);
+            if !matches!(staged.effect, Effect::RequestFence { .. } | Effect::Event { .. }) {
+                self.context.seen.forget_read(&self.target.node);
+            }
             if self.apply(node, &staged.effect, fence).await? {
                 self.record(staged);
             } else {

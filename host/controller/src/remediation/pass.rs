@@ -365,13 +365,12 @@ impl<K: Remediation> Pass<K> {
             Ok(())
         } else {
             // Only what the watch shows against it is asked for anew: whatever is decided later reads for itself.
-            match self.able(self.context.agent_lease(node).as_deref()) {
-                Ok(()) => Ok(()),
-                Err(_) => {
-                    let leases = lease::api(&self.context.client, &self.context.options.namespace);
-                    self.able(leases.get_opt(node).await?.as_ref())
-                }
+            let mut able = self.able(self.context.agent_lease(node).as_deref());
+            if able.is_err() {
+                let leases = lease::api(&self.context.client, &self.context.options.namespace);
+                able = self.able(leases.get_opt(node).await?.as_ref());
             }
+            able
         };
         if let Err(why) = able {
             return Err(Error::Blocked(format!(
