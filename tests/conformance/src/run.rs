@@ -82,9 +82,20 @@ async fn shared_plane(options: &Options, shipped: Vec<Case>, shared: Vec<Case>) 
         plane.loosen(&|rule| rule.contains("duration('60s')"), &probe).await?;
         outcomes.extend(side_by_side(options, &plane, shared).await);
     }
+    if outcomes.iter().any(|outcome| matches!(outcome.verdict, Verdict::Failed(_))) {
+        slow_passes(&controller);
+    }
     outcomes.extend(died(options, controller));
     plane.stop().await;
     Ok(outcomes)
+}
+
+/// Says which passes of the controller took long: a case that was late may have waited for one.
+fn slow_passes(controller: &Process) {
+    let log = std::fs::read_to_string(&controller.log).unwrap_or_default();
+    for line in log.lines().filter(|line| line.contains("a slow pass")).take(20) {
+        eprintln!("controller: {line}");
+    }
 }
 
 /// A controller that died, or panicked, is a failure of its own: cases may have passed all the same.

@@ -1,15 +1,16 @@
 //! The driver of one prover: turns its effects into API calls and agent calls, and their ends into events.
 
+mod new_boot;
+mod news;
+
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use palisade_api::Stage;
 use palisade_core::fencing::proof::{Proof, ProofKind};
-use palisade_core::fencing::prover::{
-    self, Beat, Effect, Event, JurorAnswer, Prover, Settings, WriteIntent, WriteOutcome,
-};
+use palisade_core::fencing::prover::{self, Effect, Event, JurorAnswer, Prover, Settings, WriteIntent, WriteOutcome};
 use palisade_core::fencing::record::BootId;
 use palisade_core::time::Mono;
 use palisade_rpc::{PromiseAnswer, PromiseRequest};
@@ -17,15 +18,13 @@ use palisade_runtime::FenceStage;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::read::{self, Read, boot_of, is_ready};
-use super::{FenceState, Happened, Wake, Wanted, lease, owner};
+use super::read::{self, Read};
+use super::{FenceState, Wake, Wanted, lease, owner};
 use crate::clock;
 use crate::context::Context;
 use crate::error::{Error, within};
 use crate::workloads::mark;
 
-/// A new boot that is not ready after this time has fallen silent too, and is fenced in its turn.
-const NEW_BOOT_GRACE: Duration = Duration::from_mins(1);
 /// Marking takes no longer: what is left is done when it begins again.
 const MARK_LIMIT: Duration = Duration::from_mins(1);
 /// Writing the intent takes no longer; whether it was stored, the next read shows.
@@ -209,14 +208,6 @@ impl Session {
     /// When the prover decides next by what was read last, if it waits for nothing but time.
     fn decides_at(&self) -> Option<Mono> {
         self.prover.decides_at(&self.last.as_ref()?.snapshot)
-    }
-
-    /// Has the remediation looked at, if there is news that waited for it.
-    fn tell(&mut self) {
-        if self.news.is_some_and(|news| news <= clock::now()) {
-            self.news = None;
-            self.context.triggers.fire(&self.wanted.target);
-        }
     }
 
     async fn work(&mut self) {
@@ -404,160 +395,6 @@ impl Session {
         self.state.intent_uid = Some(proof.intent_uid.clone());
         self.state.lease_uid = Some(proof.lease_uid.clone());
         self.state.usable = false;
-    }
-
-    /// P1 forces nothing: the new boot's kubelet confirms the marked pods, or, if it falls silent, it is fenced in its
-    /// turn.
-    fn await_new_boot(&mut self) {
-        self.note_new_boot_life();
-        let Some(since) = self.boot_changed.filter(|_| self.prover.proof().is_some()) else { return };
-        let Some(proof) = self.state.proof.clone() else { return };
-        let node = self.last.as_ref().and_then(|read| read.node.as_ref());
-        let back = node.is_some_and(|node| is_ready(node) && boot_of(node).is_some_and(|boot| boot != proof.boot));
-        let wait = NEW_BOOT_GRACE.max(proof.terms.life_bound());
-        if back {
-            self.state.usable = true;
-        } else if clock::now().since(since) > wait {
-            tracing::warn!(
-                node = self.wanted.target.node,
-                "the new boot did not become ready: it is fenced in its turn"
-            );
-            self.boot_changed = None;
-            self.state = FenceState { happened: std::mem::take(&mut self.state.happened), ..FenceState::default() };
-            let next = Prover::after(settings(&self.wanted), proof.boot, clock::now());
-            self.prover = next.externally(self.wanted.external);
-            self.feed(Event::Tick);
-        }
-    }
-
-    /// The silence of the new boot counts from its last sign of life.
-    fn note_new_boot_life(&mut self) {
-        if self.boot_changed.is_none() {
-            self.new_boot_life = None;
-            return;
-        }
-        let Some(snapshot) = self.last.as_ref().map(|read| &read.snapshot) else { return };
-        let heartbeat = snapshot.node.as_ref().and_then(|node| node.heartbeat.as_ref());
-        let token = |beat: Option<&Beat>| beat.map(|beat| beat.token.clone());
-        let signs = (
-            token(heartbeat.and_then(|heartbeat| heartbeat.status.as_ref())),
-            token(heartbeat.and_then(|heartbeat| heartbeat.lease.as_ref())),
-            snapshot.lease.as_ref().and_then(|lease| lease.record.as_ref()).map(|record| record.sequence),
-        );
-        if self.new_boot_life.as_ref() != Some(&signs) {
-            self.new_boot_life = Some(signs);
-            self.boot_changed = Some(clock::now());
-        }
-    }
-
-    /// What the prover reached, put into the words of the timeline.
-    fn note_progress(&mut self) {
-        if let Some(intent) = self.prover.intent().cloned() {
-            let boot = intent.boot_id.to_string();
-            let marked: Vec<String> =
-                self.state.marked.iter().map(|pod| format!("{}/{}", pod.namespace, pod.name)).collect();
-            let pods = if marked.is_empty() { "no pods of the first class".to_owned() } else { marked.join(", ") };
-            let at = self.marked_at.clone().unwrap_or_else(clock::wall);
-            self.happened_at(at, Stage::Marked, &format!("boot {boot}"), format!("boot {boot}: own taint, {pods}"));
-            self.happened(
-                Stage::Intended,
-                &intent.uid,
-                format!(
-                    "intent {} for boot {boot}: T {:.1}s, 2 Wd {:.1}s, jury of {}",
-                    intent.uid,
-                    intent.terms.time_to_live().as_secs_f64(),
-                    intent.terms.reset_bound().as_secs_f64(),
-                    intent.terms.jury.len()
-                ),
-            );
-            self.state.stage = FenceStage::Intended;
-            if let Some(intended) = self.prover.intended() {
-                self.state.spans.intended.get_or_insert(intended);
-            }
-            if self.prover.quorum_reached() {
-                self.state.spans.promised.get_or_insert_with(clock::now);
-                self.state.stage = FenceStage::Promised;
-                let (promised, quorum) = self.prover.promised().unwrap_or_default();
-                let detail = format!(
-                    "{promised} of {} jurors, {quorum} needed, for intent {}",
-                    intent.terms.jury.len(),
-                    intent.uid
-                );
-                self.happened(Stage::Promised, &intent.uid, detail);
-            }
-            if let Some(true) = self.last.as_ref().and_then(|read| read.snapshot.lease.as_ref()).map(|lease| {
-                lease.record.as_ref().is_some_and(|record| record.acknowledged.as_ref() == Some(&intent.uid))
-            }) {
-                self.happened(
-                    Stage::Acknowledged,
-                    &intent.uid,
-                    format!("the agent stopped feeding for intent {}", intent.uid),
-                );
-            }
-            self.state.boot = Some(intent.boot_id);
-            self.state.intent_uid = Some(intent.uid);
-            self.state.quorum = self.prover.promised().map_or(0, |(_, quorum)| quorum);
-            self.state.promised = self.prover.jurors();
-            self.state.lease_uid =
-                self.last.as_ref().and_then(|read| read.snapshot.lease.as_ref()).map(|lease| lease.uid.clone());
-        }
-    }
-
-    fn happened(&mut self, stage: Stage, about: &str, detail: String) {
-        self.happened_at(clock::wall(), stage, about, detail);
-    }
-
-    fn happened_at(&mut self, at: Time, stage: Stage, about: &str, detail: String) {
-        if !self.state.happened.iter().any(|known| known.stage == stage && known.about == about) {
-            self.state.happened.push(Happened { stage, at, about: about.to_owned(), detail });
-        }
-    }
-
-    fn publish(&mut self) {
-        let now_proven = self.prover.proof().is_some();
-        self.state.contradiction = self.prover.contradiction().map(str::to_owned);
-        self.state.waiting_for = match (&self.state.proof, self.boot_changed) {
-            (Some(proof), Some(_)) if now_proven && !self.state.usable => format!(
-                "boot {} of the node to become ready and confirm the marked pods",
-                proof.new_boot.as_ref().map_or("?", BootId::as_str)
-            ),
-            _ if now_proven => String::new(),
-            _ => self.prover.waiting_for(),
-        };
-        if let Some(deadline) = self.prover.deadline() {
-            self.state.deadline = Some(deadline);
-        }
-        if now_proven {
-            self.state.usable |= self.boot_changed.is_none();
-            self.state.stage = if self.state.usable { FenceStage::Proven } else { FenceStage::Promised };
-        } else {
-            self.state.proof = None;
-            self.state.usable = false;
-            if self.prover.intent().is_none() && self.state.stage > FenceStage::Marked {
-                // It began again.
-                self.state.stage = FenceStage::Marked;
-            }
-        }
-        if self.state.contradiction.is_some() {
-            self.state.stage = FenceStage::Contradicted;
-        }
-        let (changed, urgent) = {
-            let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-            let changed = *published != self.state;
-            // Something may be done now, or must not be done any more.
-            let urgent = published.usable_proof() != self.state.usable_proof()
-                || published.contradiction != self.state.contradiction;
-            if changed {
-                published.clone_from(&self.state);
-            }
-            (changed, urgent)
-        };
-        if changed {
-            let now = clock::now();
-            let news = if urgent { now } else { now + NEWS_GAP };
-            self.news = Some(self.news.map_or(news, |known| known.min(news)));
-            self.tell();
-        }
     }
 }
 
