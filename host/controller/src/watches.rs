@@ -194,6 +194,8 @@ impl Observe for Nodes {
         if let Event::Apply(node) | Event::InitApply(node) | Event::Delete(node) = event {
             context.seen.node(node);
             let name = node.name_any();
+            // Whoever looks because of this must not find what was there before.
+            context.seen.forget_read(&name);
             let gone = matches!(event, Event::Delete(_));
             if gone {
                 self.shown.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);

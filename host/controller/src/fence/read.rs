@@ -217,3 +217,25 @@ pub fn is_ready(node: &Node) -> bool {
 fn ready_condition(node: &Node) -> Option<&k8s_openapi::api::core::v1::NodeCondition> {
     node.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == "Ready")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_of_the_last_moment_stands_for_another_one_until_the_node_changes() {
+        // Given a node that was read just now
+        let seen = Seen::default();
+        let mut node = Node::default();
+        node.metadata.name = Some("n1".to_owned());
+        seen.note_read(clock::now(), &node);
+        assert_eq!(seen.just_read("n1"), Some(node.clone()));
+        assert_eq!(seen.just_read("n2"), None);
+        // When it changes, or time passes, then it has to be read anew
+        seen.forget_read("n1");
+        assert_eq!(seen.just_read("n1"), None);
+        let millis = palisade_core::time::millis(JUST_READ);
+        seen.note_read(Mono(clock::now().0.saturating_sub(millis + 1)), &node);
+        assert_eq!(seen.just_read("n1"), None);
+    }
+}
