@@ -130,7 +130,7 @@ async fn play(arguments: &Arguments, dir: &Path) -> anyhow::Result<()> {
     tell("approved, proven, recovered, every alert is over");
 
     dashboard::ask_everything(&watched, &read("monitoring/dashboard.json")?).await?;
-    counted(&watched).await?;
+    cluster.counted(&mut watched).await?;
     commands(&arguments.parts, &arguments.deploy.join("runbooks")).await?;
     tell("dashboard and runbooks");
     watched.stop().await;
@@ -210,26 +210,32 @@ impl Cluster {
         command.args(arguments).args(["--namespace", NAMESPACE]).arg("--kubeconfig").arg(&self.plane.admin_kubeconfig);
         output(&mut command, None).await.map(drop)
     }
-}
 
-/// Both replicas are scraped, and nothing is counted twice or by the wrong one.
-async fn counted(watched: &Prometheus) -> anyhow::Result<()> {
-    for (query, wanted) in [
-        ("sum(palisade_nodes_observed{policy=\"workers\"})", "5"),
-        ("sum(palisade_remediations_created_total{policy=\"workers\"})", "1"),
-        ("count(palisade_policy_phase{policy=\"workers\",phase=\"Enabled\"})", "2"),
-        ("sum(palisade_remediations) or vector(0)", "0"),
-        ("sum(palisade_module_calls_total{result=\"answered\"}) > bool 0", "1"),
-        ("sum(palisade_module_calls_total{result=\"failed\"}) or vector(0)", "0"),
-        ("sum(palisade_time_to_detect_seconds_count)", "1"),
-        ("sum(palisade_time_to_recover_seconds_count)", "1"),
-        ("count(palisade_api_requests_total{verb=\"watch\",code=\"200\"})", "2"),
-    ] {
-        let found = watched.query(query).await?;
-        let value = found.first().map(|sample| sample["value"][1].clone()).unwrap_or_default();
-        ensure!(value == wanted, "{query} is {value}, not {wanted}");
+    /// Both replicas are scraped, and nothing is counted twice or by the wrong one.
+    ///
+    /// The replicas are scraped at different moments: only what the later one says tells how it ended.
+    async fn counted(&mut self, watched: &mut Prometheus) -> anyhow::Result<()> {
+        for (query, wanted) in [
+            ("sum(palisade_nodes_observed{policy=\"workers\"})", "5"),
+            ("sum(palisade_remediations_created_total{policy=\"workers\"})", "1"),
+            ("count(palisade_policy_phase{policy=\"workers\",phase=\"Enabled\"})", "2"),
+            ("sum(palisade_remediations) or vector(0)", "0"),
+            ("sum(palisade_module_calls_total{result=\"answered\"}) > bool 0", "1"),
+            ("sum(palisade_module_calls_total{result=\"failed\"}) or vector(0)", "0"),
+            ("sum(palisade_time_to_detect_seconds_count)", "1"),
+            ("sum(palisade_time_to_recover_seconds_count)", "1"),
+            ("count(palisade_api_requests_total{verb=\"watch\",code=\"200\"})", "2"),
+        ] {
+            wait::until(PATIENCE, query, async || {
+                self.ensure_alive(watched)?;
+                let found = watched.query(query).await?;
+                let value = found.first().map(|sample| sample["value"][1].clone()).unwrap_or_default();
+                Ok(if value == wanted { Ok(()) } else { Err(format!("it is {value}, not {wanted}")) })
+            })
+            .await?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Every line of the log is an object, and what is said during a remediation says of which.
