@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use http::HeaderValue;
@@ -27,6 +28,9 @@ use crate::node::{Node, Outcome, Parts};
 use crate::options::Options;
 use crate::peers::{Peers, RpcPeers};
 use crate::stock;
+
+/// The key, the certificate, the first lease and the first roster are made by then.
+const START: Duration = Duration::from_secs(30);
 
 /// Runs the agent until it is stopped. Needs no API server to start: the host file, the key and the certificate of this
 /// boot are on the host.
@@ -105,12 +109,13 @@ pub async fn run(options: Options) -> Result<Outcome> {
         credentials,
     });
 
+    tokio::spawn(give_back_the_start(START));
     let told = handle.clone();
     let tell = move |settings| told.configure(settings);
     let following = tokio::spawn(configuration::follow(client, options.clone(), tell, diagnosis));
 
     // Time for one attempt that fails, one that succeeds, and the disarming; well within a pod's grace period.
-    let limit = options.api_server_timeout * 2 + std::time::Duration::from_secs(2);
+    let limit = options.api_server_timeout * 2 + Duration::from_secs(2);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let running = node.run();
@@ -127,6 +132,15 @@ pub async fn run(options: Options) -> Result<Outcome> {
     server.abort();
     following.abort();
     Ok(outcome)
+}
+
+/// Most of what a resting agent keeps is code that only its start ran. Once and no more: memory is locked as it is
+/// touched, so that a node under pressure is fed, and what a disturbance has touched since is to stay.
+async fn give_back_the_start(over: Duration) {
+    tokio::time::sleep(over).await;
+    if let Err(error) = palisade_resident::give_back() {
+        tracing::debug!(%error, "pages of code are kept");
+    }
 }
 
 /// On all addresses: an IPv6 socket takes IPv4 callers too; a kernel without IPv6 gets an IPv4 socket.
