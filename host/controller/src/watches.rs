@@ -194,10 +194,10 @@ impl Observe for Nodes {
         if let Event::Apply(node) | Event::InitApply(node) | Event::Delete(node) = event {
             context.seen.node(node);
             let name = node.name_any();
-            // Whoever looks because of this must not find what was there before.
-            context.seen.forget_read(&name);
+            context.seen.shows(node);
             let gone = matches!(event, Event::Delete(_));
             if gone {
+                context.seen.forget_read(&name);
                 self.shown.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
             }
             if gone || self.is_news(node) {

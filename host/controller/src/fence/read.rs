@@ -78,6 +78,17 @@ impl Seen {
         self.nodes().remove(node);
     }
 
+    /// The watch shows this of a node: whoever looks because of it must not find what was there before, but may find it
+    /// where it was read already.
+    pub fn shows(&self, node: &Node) {
+        let version = node.resource_version();
+        let mut nodes = self.nodes();
+        if nodes.get(&node.name_any()).is_some_and(|(_, read)| version.is_none() || read.resource_version() != version)
+        {
+            nodes.remove(&node.name_any());
+        }
+    }
+
     /// A consistent read of a node that began then.
     pub fn note_read(&self, begun: Mono, node: &Node) {
         let mut nodes = self.nodes();
@@ -233,6 +244,14 @@ mod tests {
         assert_eq!(seen.just_read("n2"), None);
         // When it changes, or time passes, then it has to be read anew
         seen.forget_read("n1");
+        assert_eq!(seen.just_read("n1"), None);
+        node.metadata.resource_version = Some("7".to_owned());
+        seen.note_read(clock::now(), &node);
+        seen.shows(&node);
+        assert_eq!(seen.just_read("n1"), Some(node.clone()), "the watch shows what was read");
+        let mut newer = node.clone();
+        newer.metadata.resource_version = Some("8".to_owned());
+        seen.shows(&newer);
         assert_eq!(seen.just_read("n1"), None);
         let millis = palisade_core::time::millis(JUST_READ);
         seen.note_read(Mono(clock::now().0.saturating_sub(millis + 1)), &node);
