@@ -14,6 +14,9 @@ use nix::libc;
 /// locked as it is touched (`MCL_ONFAULT`) is locked again when it is touched again.
 const ALSO_LOCKED: libc::c_int = 24;
 
+/// Where changed pages of a private mapping are counted: in memory and swapped out.
+const CHANGED: [&str; 2] = ["Anonymous", "Swap"];
+
 /// Gives back what is resident of the program's own file, locked or not.
 ///
 /// # Errors
@@ -42,15 +45,19 @@ struct Mapping {
 }
 
 /// What `/proc/self/smaps` says is mapped of this program, cannot be written, and was not written before it became so (as
-/// the dynamic linker does).
+/// the dynamic linker does): a page that was changed is anonymous memory, wherever it is kept.
 fn mappings(smaps: &str, program: &Path) -> Vec<Mapping> {
     let mut found = Vec::new();
     let mut last = None;
     for line in smaps.lines() {
-        if let Some(mapping) = header(line) {
-            last = mapping.1.filter(|_| mapping.0 == program);
-        } else if line.split_once(':').is_some_and(|(name, value)| name == "Anonymous" && value.trim() == "0 kB") {
-            found.extend(last.take());
+        if let Some((file, mapping)) = header(line) {
+            last = mapping.filter(|_| file == program).map(|mapping| (mapping, CHANGED.to_vec()));
+        } else if let Some((name, value)) = line.split_once(':')
+            && value.trim() == "0 kB"
+            && let Some((_, unknown)) = &mut last
+        {
+            unknown.retain(|known| *known != name);
+            found.extend(last.take_if(|(_, unknown)| unknown.is_empty()).map(|(mapping, _)| mapping));
         }
     }
     found
@@ -74,23 +81,34 @@ mod tests {
 
     use super::*;
 
-    /// Four mappings of a program: one that it could not change, one that the linker changed first, one that it may
-    /// change, and one of a library.
+    /// Mappings of a program: one that it could not change, two that the linker changed first, of which one was swapped
+    /// out since, one that it may change; one of a library, and one of nothing.
     const SMAPS: &str = "\
 55e08000-55e0a000 r--p 00000000 fe:00 1234                       /bin/a palisade
 Rss:                   8 kB
 Anonymous:             0 kB
 AnonHugePages:         0 kB
+Swap:                  0 kB
+SwapPss:               0 kB
 VmFlags: rd mr mw me
 55e0a000-55e0c000 r--p 00002000 fe:00 1234                       /bin/a palisade
 Rss:                   8 kB
 Anonymous:             4 kB
-55e0c000-55e0d000 rw-p 00004000 fe:00 1234                       /bin/a palisade
+Swap:                  0 kB
+55e0c000-55e0e000 r--p 00004000 fe:00 1234                       /bin/a palisade
+Rss:                   0 kB
 Anonymous:             0 kB
+Swap:                  4 kB
+SwapPss:               0 kB
+55e0e000-55e0f000 rw-p 00006000 fe:00 1234                       /bin/a palisade
+Anonymous:             0 kB
+Swap:                  0 kB
 7f00a000-7f00c000 r-xp 00002000 fe:00 99                         /lib/libc.so.6
 Anonymous:             0 kB
+Swap:                  0 kB
 7f00c000-7f00d000 r-xp 00000000 00:00 0
 Anonymous:             0 kB
+Swap:                  0 kB
 ";
 
     #[test]
